@@ -1,0 +1,94 @@
+"""The one vocabulary of metrics: name, kind, unit, labels, meaning. `docs/metrics.md` is generated from it.
+
+Only `Metric` members may be recorded, so a dashboard can trust that a name means one thing everywhere. Labels are
+bounded sets (never a document, a path or a message): unbounded labels would eat the memory of whoever scrapes.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+REGISTRY = CollectorRegistry(auto_describe=True)
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What one metric means."""
+
+    kind: Kind
+    unit: str
+    meaning: str
+    labels: tuple[str, ...] = ()
+
+
+class Metric(Enum):
+    """Every metric; the member's name in lower case, after `millrace_`, is its exported name."""
+
+    RECORDS_TOTAL = Definition("counter", "records", "records finished, by outcome", ("worker", "topic", "outcome"))
+    RETRIES_TOTAL = Definition("counter", "retries", "tries again after a transient failure", ("worker", "dependency"))
+    DEAD_LETTERS_TOTAL = Definition("counter", "records", "records dead-lettered", ("worker", "topic", "reason"))
+    HANDLE_SECONDS = Definition("histogram", "seconds", "time of one handler call", ("worker", "topic"))
+    IN_FLIGHT = Definition("gauge", "records", "records fetched and not yet finished", ("worker",))
+    PAUSED_PARTITIONS = Definition("gauge", "partitions", "partitions paused, by cause", ("worker", "cause"))
+    LAG = Definition("gauge", "records", "records behind the end of the log", ("worker", "topic"))
+    COMMITS_TOTAL = Definition("counter", "commits", "offset commits, by outcome", ("worker", "outcome"))
+    PUBLISHED_TOTAL = Definition("counter", "records", "records acknowledged by the broker", ("topic",))
+    PUBLISH_SECONDS = Definition("histogram", "seconds", "time until the broker acknowledged", ("topic",))
+    LOOP_LAG_SECONDS = Definition("gauge", "seconds", "how late the event loop woke last", ())
+    HTTP_REQUESTS_TOTAL = Definition("counter", "requests", "requests answered", ("route", "method", "status"))
+    HTTP_SECONDS = Definition("histogram", "seconds", "time to answer a request", ("route", "method"))
+    WEBHOOKS_REFUSED_TOTAL = Definition("counter", "requests", "webhooks refused at the door", ("connector", "code"))
+    REPLIES_DROPPED_TOTAL = Definition("counter", "replies", "chat replies nobody here waits for", ("cause",))
+    SEARCHABLE_SECONDS = Definition("histogram", "seconds", "from acceptance to searchable", ("connector",))
+    ENCODE_TEXTS_TOTAL = Definition("counter", "texts", "texts encoded", ("model", "use"))
+    ENCODE_SECONDS = Definition("histogram", "seconds", "time of one encoder call", ("model", "use"))
+    SEARCH_SECONDS = Definition("histogram", "seconds", "time of one retrieval", ())
+    ANSWERS_TOTAL = Definition("counter", "answers", "answers, by backend and outcome", ("backend", "outcome"))
+
+    @property
+    def export_name(self) -> str:
+        """Name under which Prometheus scrapes it."""
+        return f"millrace_{self.name.lower()}"
+
+
+def _make(metric: Metric) -> Counter | Gauge | Histogram:
+    definition = metric.value
+    arguments = (metric.export_name, definition.meaning, definition.labels)
+    if definition.kind == "counter":
+        return Counter(*arguments, registry=REGISTRY)
+    if definition.kind == "gauge":
+        return Gauge(*arguments, registry=REGISTRY)
+    return Histogram(*arguments, registry=REGISTRY, buckets=SECONDS)
+
+
+_INSTRUMENTS = {metric: _make(metric) for metric in Metric}
+
+
+def count(metric: Metric, *labels: str, by: float = 1) -> None:
+    """Add to a counter. `labels` in the order of the definition. Raises TypeError for another kind of metric."""
+    instrument = _INSTRUMENTS[metric]
+    if not isinstance(instrument, Counter):
+        raise TypeError(f"{metric.name} is a {metric.value.kind}")
+    (instrument.labels(*labels) if labels else instrument).inc(by)
+
+
+def observe(metric: Metric, value: float, *labels: str) -> None:
+    """Record a value in a histogram. Raises TypeError for another kind of metric."""
+    instrument = _INSTRUMENTS[metric]
+    if not isinstance(instrument, Histogram):
+        raise TypeError(f"{metric.name} is a {metric.value.kind}")
+    (instrument.labels(*labels) if labels else instrument).observe(value)
+
+
+def gauge(metric: Metric, value: float, *labels: str) -> None:
+    """Set a gauge. Raises TypeError for another kind of metric."""
+    instrument = _INSTRUMENTS[metric]
+    if not isinstance(instrument, Gauge):
+        raise TypeError(f"{metric.name} is a {metric.value.kind}")
+    (instrument.labels(*labels) if labels else instrument).set(value)

@@ -1,0 +1,194 @@
+"""A question on its way to an answer."""
+
+from typing import ClassVar, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from schemas.event import Event, Timestamp, Value, Version
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+class ChatMessage(Value):
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+class SearchFilters(Value):
+    """What a search may return, beyond the workspace, which always applies. Empty means no restriction."""
+
+    sources: tuple[str, ...] = ()
+    connectors: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    authors: tuple[str, ...] = ()
+    documents: tuple[UUID, ...] = ()
+    updated_from: Timestamp | None = None
+    updated_to: Timestamp | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+
+class ReplyTo(Value):
+    """Where a gateway waits: a partition of `chat.replies` that it reads by manual assignment."""
+
+    partition: int = Field(ge=0)
+    gateway: str
+    """Id of the waiting gateway process; a reply with another id is dropped and counted."""
+
+
+class Generation(Value):
+    """Sampling limits, passed to backends that sample."""
+
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    max_tokens: int | None = Field(default=None, ge=1)
+    stop: tuple[str, ...] = ()
+
+
+class ChatRequest(Event):
+    """A question as accepted by the gateway. Key of `chat.requests`: workspace/conversation_id."""
+
+    schema_name: ClassVar[str] = "chat.request"
+
+    request_id: UUID
+    conversation_id: UUID
+    messages: tuple[ChatMessage, ...] = Field(min_length=1)
+    model: str = ""
+    """Empty means the default backend."""
+    retrieve: bool = True
+    top_k: int = Field(default=5, ge=1, le=100)
+    filters: SearchFilters = SearchFilters()
+    generation: Generation = Generation()
+    purpose: Literal["chat", "query", "search"] = "chat"
+    """`search` ends at the retriever with the passages; `query` (RAG) leaves no conversation behind."""
+    reply_to: ReplyTo
+    accepted_at: Timestamp
+    deadline: Timestamp
+    """After it the work is skipped and answered with an error."""
+
+
+class Sentence(Value):
+    """A sentence of a passage: code point offsets into the document's text, and its cosine with the question."""
+
+    start: int = Field(ge=0)
+    end: int = Field(gt=0)
+    cosine: float
+
+
+class Passage(Value):
+    """A retrieved chunk: `document.text[start:end] == text`."""
+
+    number: int = Field(ge=1)
+    """1-based, as cited in the answer."""
+    document_id: UUID
+    version: Version
+    ordinal: int
+    start: int
+    end: int
+    text: str
+    title: str = ""
+    heading: str = ""
+    url: str = ""
+    source: str = ""
+    connector: str = ""
+    kind: str = ""
+    authors: tuple[str, ...] = ()
+    updated_at: Timestamp | None = None
+    score: float
+    """Fused score, 0 to about 1.1."""
+    cosine: float
+    """Cosine of question and passage, 0 where only the sparse list held it."""
+    sentences: tuple[Sentence, ...] = ()
+
+
+class ChatPrompt(Event):
+    """A request with what was retrieved for it: replayable against another model. Key: workspace/conversation_id."""
+
+    schema_name: ClassVar[str] = "chat.prompt"
+
+    request: ChatRequest
+    question: str
+    index_id: str = ""
+    passages: tuple[Passage, ...] = ()
+    term_weights: dict[str, float] = Field(default_factory=dict)
+    """Inverse document frequency of the question's stemmed terms, for the extractive answerer."""
+    messages: tuple[ChatMessage, ...]
+    """What a language model is to be sent: policy, fenced sources, history, question."""
+
+
+class Citation(Value):
+    """`document.text[start:end] == quote`, at version `version`."""
+
+    number: int
+    document_id: UUID
+    version: Version
+    start: int
+    end: int
+    quote: str
+    title: str = ""
+    url: str = ""
+    source: str = ""
+
+
+class Usage(Value):
+    """Tokens as counted by the backend; 0 where it does not count."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class ReplyError(Value):
+    """A failure in the client's terms: a stable code and a sentence."""
+
+    code: str
+    detail: str
+
+
+class ChatReply(Event):
+    """A part of an answer. Key of `chat.replies`: the request id; the partition is the one named in the request."""
+
+    schema_name: ClassVar[str] = "chat.reply"
+
+    request_id: UUID
+    conversation_id: UUID
+    gateway: str
+    sequence: int = Field(ge=0)
+    """0, 1, 2, … within the request; `final` and `error` are last."""
+    kind: Literal["delta", "final", "error"]
+    text: str = ""
+    """For `delta` the new text, for `final` the whole answer."""
+    citations: tuple[Citation, ...] = ()
+    passages: tuple[Passage, ...] = ()
+    abstained: bool = False
+    finish_reason: str = ""
+    model: str = ""
+    served_by: str = ""
+    """Backend that produced the text: `extractive`, `openai`."""
+    support: float | None = None
+    """Topical support of the answer by its sources, 0 to 1; None where the backend does not estimate it."""
+    usage: Usage = Usage()
+    error: ReplyError | None = None
+
+
+class Interaction(Event):
+    """A finished question and answer, for history and learning. Key: workspace/conversation_id."""
+
+    schema_name: ClassVar[str] = "interaction"
+
+    request_id: UUID
+    conversation_id: UUID
+    question: ChatMessage
+    answer: str
+    citations: tuple[Citation, ...] = ()
+    passages: tuple[UUID, ...] = ()
+    """Documents whose passages were in the prompt, best first."""
+    abstained: bool = False
+    index_id: str = ""
+    model: str = ""
+    served_by: str = ""
+    usage: Usage = Usage()
+    error: ReplyError | None = None
+    asked_at: Timestamp
+    answered_at: Timestamp

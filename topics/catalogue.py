@@ -1,0 +1,184 @@
+"""Every topic, declared once: what flows, under which key, for how long, from whom to whom.
+
+No topic name is spelled anywhere else. The README's flow diagram and `millrace topics` are made from this file, and a
+contract test compares it with the workers.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Generic, TypeVar
+
+from schemas.chat import ChatPrompt, ChatReply, ChatRequest, Interaction
+from schemas.dead_letters import DeadLetter
+from schemas.documents import DocumentVersion
+from schemas.event import Event
+from schemas.raw import RawEvent
+from schemas.receipts import Receipt
+
+Body = TypeVar("Body", bound=Event)
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class Topic(Generic[Body]):
+    """One topic. `max_bytes` bounds a record's body; a larger body goes to the object store and leaves a reference."""
+
+    name: str
+    body: type[Body]
+    key: Callable[[Body], str]
+    partitions: int
+    retention: timedelta | None
+    """None keeps records for ever."""
+    compacted: bool
+    max_bytes: int
+    producers: tuple[str, ...]
+    consumers: tuple[str, ...]
+    purpose: str
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
+def _raw_key(event: RawEvent) -> str:
+    return f"{event.workspace}/{event.source}/{event.subject}"
+
+
+def _document_key(version: DocumentVersion) -> str:
+    return f"{version.workspace}/{version.document_id}"
+
+
+def _receipt_key(receipt: Receipt) -> str:
+    return f"{receipt.workspace}/{receipt.event_id}"
+
+
+def _conversation_key(event: ChatRequest | Interaction) -> str:
+    return f"{event.workspace}/{event.conversation_id}"
+
+
+RAW_EVENTS = Topic(
+    name="raw.events",
+    body=RawEvent,
+    key=_raw_key,
+    # Fixed for the life of the topic: a document without a revision of its own takes its version from its offset here,
+    # and more partitions would move its key to another sequence.
+    partitions=6,
+    retention=timedelta(days=30),
+    compacted=False,
+    max_bytes=768 * KIB,
+    producers=("gateway", "connectors"),
+    consumers=("normalizer", "ledger"),
+    purpose="accepted deliveries, bytes unchanged",
+)
+
+DOCUMENTS = Topic(
+    name="documents",
+    body=DocumentVersion,
+    key=_document_key,
+    partitions=6,
+    retention=None,
+    compacted=True,
+    max_bytes=768 * KIB,
+    producers=("normalizer",),
+    consumers=("embedder", "graph_builder", "ledger"),
+    purpose="present state of the corpus, one record per document version",
+)
+
+RECEIPTS = Topic(
+    name="receipts",
+    body=Receipt,
+    key=_receipt_key,
+    partitions=3,
+    retention=timedelta(days=30),
+    compacted=False,
+    max_bytes=256 * KIB,
+    producers=("normalizer", "embedder", "graph_builder"),
+    consumers=("ledger",),
+    purpose="what each sink did with each document version",
+)
+
+DEAD_LETTERS = Topic(
+    name="dead.letters",
+    body=DeadLetter,
+    key=lambda letter: f"{letter.workspace}/{letter.letter_id}",
+    partitions=3,
+    retention=timedelta(days=90),
+    compacted=False,
+    max_bytes=768 * KIB,
+    producers=("normalizer", "embedder", "graph_builder", "retriever", "inference", "archivist", "ledger"),
+    consumers=("ledger",),
+    purpose="records given up on, whole, with a typed reason",
+)
+
+CHAT_REQUESTS = Topic(
+    name="chat.requests",
+    body=ChatRequest,
+    key=_conversation_key,
+    partitions=6,
+    retention=timedelta(days=7),
+    compacted=False,
+    max_bytes=768 * KIB,
+    producers=("gateway",),
+    consumers=("retriever",),
+    purpose="questions",
+)
+
+CHAT_PROMPTS = Topic(
+    name="chat.prompts",
+    body=ChatPrompt,
+    key=lambda prompt: _conversation_key(prompt.request),
+    partitions=6,
+    retention=timedelta(days=30),
+    compacted=False,
+    max_bytes=768 * KIB,
+    producers=("retriever",),
+    consumers=("inference",),
+    purpose="questions with their sources, replayable against another model",
+)
+
+CHAT_REPLIES = Topic(
+    name="chat.replies",
+    body=ChatReply,
+    key=lambda reply: str(reply.request_id),
+    partitions=6,
+    retention=timedelta(days=1),
+    compacted=False,
+    max_bytes=768 * KIB,
+    producers=("retriever", "inference"),
+    consumers=("gateway",),
+    purpose="answers, in the partition that the asking gateway reads",
+)
+
+INTERACTIONS = Topic(
+    name="interactions",
+    body=Interaction,
+    key=_conversation_key,
+    partitions=3,
+    retention=timedelta(days=90),
+    compacted=False,
+    max_bytes=768 * KIB,
+    producers=("inference",),
+    consumers=("archivist",),
+    purpose="finished questions and answers",
+)
+
+CATALOGUE: tuple[Topic[Event], ...] = (  # type: ignore[assignment]
+    RAW_EVENTS,
+    DOCUMENTS,
+    RECEIPTS,
+    DEAD_LETTERS,
+    CHAT_REQUESTS,
+    CHAT_PROMPTS,
+    CHAT_REPLIES,
+    INTERACTIONS,
+)
+"""All topics. Keys take each topic's own body, so the tuple is not assignable without the ignore."""
+
+
+def by_name(name: str) -> Topic[Event]:
+    """Return the topic called `name`. Raises KeyError."""
+    for topic in CATALOGUE:
+        if topic.name == name:
+            return topic
+    raise KeyError(name)
