@@ -7,7 +7,7 @@ tries again, for as long as it takes) or `Permanent` (this record will never pas
 from schemas.dead_letters import Reason
 
 
-class Transient(Exception):
+class Transient(Exception):  # noqa: N818 - reads as the outcome that it is
     """A dependency is down, slow or asks to wait. `dependency` names it for logs, metrics and readiness."""
 
     def __init__(self, dependency: str, detail: str, retry_after: float | None = None) -> None:
@@ -18,7 +18,7 @@ class Transient(Exception):
         """Seconds that the dependency asked to wait, if it did."""
 
 
-class Permanent(Exception):
+class Permanent(Exception):  # noqa: N818 - reads as the outcome that it is
     """This record can never be processed, whatever is up. `detail` is shown to operators: no secrets, no content."""
 
     def __init__(self, reason: Reason, detail: str) -> None:

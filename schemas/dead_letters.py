@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import ClassVar
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from schemas.event import Event, Timestamp, Value
 
@@ -40,7 +40,7 @@ class Reason(StrEnum):
 class Header(Value):
     """A record header as it came: the value may be null or any bytes."""
 
-    model_config = {**Value.model_config, "ser_json_bytes": "base64", "val_json_bytes": "base64"}
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
     name: str
     value: bytes | None
