@@ -1,0 +1,161 @@
+"""Between events and records: headers, JSON bodies, and the claim check for large bodies.
+
+A body over its topic's limit stands in the object store; the record has an empty body and a `ce_dataref` header with
+the reference (CloudEvents "Dataref" extension, the claim check pattern).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from infra.errors import Permanent
+from infra.kafka.worker import Delivery
+from infra.objects.store import ObjectStore
+from schemas.dead_letters import Reason
+from schemas.envelope import Envelope, EnvelopeError, Origin
+from schemas.event import Event, now
+from topics.catalogue import Topic
+
+DATAREF = "ce_dataref"
+
+
+class Record(Protocol):
+    """A fetched record, as aiokafka's `ConsumerRecord` has it: nothing decoded."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    """Milliseconds since 1970, as the broker kept it."""
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A record ready to be sent."""
+
+    topic: str
+    key: bytes
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+    partition: int | None = None
+
+
+def new_envelope(
+    body: Event,
+    *,
+    id: UUID,  # noqa: A002 - the header is ce_id
+    source: str,
+    subject: str = "",
+    cause: UUID | None = None,
+    origin: Origin | None = None,
+    trace: dict[str, str] | None = None,
+) -> Envelope:
+    """Return the envelope of `body`: workspace and schema are taken from it, so that they cannot disagree."""
+    return Envelope(
+        id=id,
+        type=f"millrace.{body.schema_name}",
+        source=source,
+        time=now(),
+        workspace=body.workspace,
+        schema=f"{body.schema_name}/{body.schema_version}",
+        subject=subject,
+        cause=cause,
+        origin=origin,
+        trace=trace or {},
+    )
+
+
+async def encode(
+    topic: Topic[Any],
+    body: Event,
+    envelope: Envelope,
+    objects: ObjectStore,
+    *,
+    partition: int | None = None,
+    tombstone: bool = False,
+) -> Encoded:
+    """Return the record of `body`; a large body is put into `objects` first. Raises Transient, TypeError."""
+    if not isinstance(body, topic.body):
+        raise TypeError(f"topic {topic.name} carries {topic.body.__name__}, not {type(body).__name__}")
+    headers = envelope.headers()
+    value: bytes | None = None
+    if not tombstone:
+        value = body.model_dump_json().encode()
+        if len(value) > topic.max_bytes:
+            headers.append((DATAREF, (await objects.put(value)).encode()))
+            value = b""
+    return Encoded(topic.name, topic.key(body).encode(), value, headers, partition)
+
+
+async def decode(record: Record, topic: Topic[Any], objects: ObjectStore) -> Delivery[Any] | None:
+    """Return the event in `record`, or None for a tombstone of a compacted topic.
+
+    Raises Permanent with the reason for anything that is not a valid event of this topic, Transient if a large body
+    cannot be fetched now.
+    """
+    if record.value is None and topic.compacted:
+        return None
+    envelope = _envelope(record.headers)
+    _check_schema(envelope, topic)
+    if record.value is None:
+        raise Permanent(Reason.NULL_BODY, f"{topic.name} keeps no tombstones, but the body is null")
+    value = record.value
+    reference = dataref(record.headers)
+    if reference:
+        value = await objects.get(reference)
+    body = _body(value, topic)
+    if body.workspace != envelope.workspace:
+        raise Permanent(Reason.WORKSPACE_MISMATCH, "header and body name different workspaces")
+    return Delivery(body, envelope, envelope.origin or origin_of(record), (record.key or b"").decode(errors="replace"))
+
+
+def origin_of(record: Record) -> Origin:
+    """Return the coordinates of `record`."""
+    return Origin(record.topic, record.partition, record.offset)
+
+
+def dataref(headers: Iterable[tuple[str, bytes | None]]) -> str:
+    """Return the claim check reference among `headers`, empty if there is none."""
+    for name, value in headers:
+        if name == DATAREF and value is not None:
+            return value.decode(errors="replace")
+    return ""
+
+
+def _envelope(headers: Iterable[tuple[str, bytes | None]]) -> Envelope:
+    try:
+        return Envelope.from_headers(headers)
+    except EnvelopeError as error:
+        raise Permanent(Reason.INVALID_HEADERS, str(error)) from error
+
+
+def _check_schema(envelope: Envelope, topic: Topic[Any]) -> None:
+    name, _, version = envelope.schema.rpartition("/")
+    if name != topic.body.schema_name:
+        raise Permanent(Reason.SCHEMA_UNKNOWN, f"{topic.name} carries {topic.body.schema_name}, not {name[:80]!r}")
+    if not (version.isascii() and version.isdigit()):
+        raise Permanent(Reason.INVALID_HEADERS, f"schema version is not a number: {version[:20]!r}")
+    if int(version) > topic.body.schema_version:
+        raise Permanent(
+            Reason.SCHEMA_UNSUPPORTED,
+            f"{name} version {version} is newer than {topic.body.schema_version}: upgrade this worker, then redrive",
+        )
+
+
+def _body(value: bytes, topic: Topic[Any]) -> Event:
+    try:
+        body: Event = topic.body.model_validate_json(value)
+    except ValidationError as error:
+        faults = error.errors(include_input=False, include_url=False)
+        if faults[0]["type"] == "json_invalid":
+            raise Permanent(Reason.INVALID_JSON, f"the body is not JSON: {faults[0]['msg']}"[:500]) from error
+        # Places and messages only: the offending input could be a secret.
+        told = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults[:5])
+        raise Permanent(Reason.SCHEMA_VIOLATION, told[:1_000]) from error
+    return body

@@ -1,0 +1,226 @@
+"""What happens to records between being fetched and being finished.
+
+1. Decode each record; what is no valid event is dead-lettered.
+2. Call the handler, which has its effects; wait and call again while a dependency is down.
+3. Publish what it returned and wait for the broker.
+4. Only then is a record finished, and only then may its offset be committed.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from time import perf_counter
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from infra.errors import Transient
+from infra.kafka.codec import Record, decode, new_envelope
+from infra.kafka.dead_letters import letter_for
+from infra.kafka.outcomes import Dead, Retry, judge
+from infra.kafka.producer import Publisher
+from infra.kafka.retry import Backoff
+from infra.kafka.spans import consuming
+from infra.kafka.worker import Delivery, Outgoing, Subscription
+from infra.objects.store import ObjectStore
+from infra.telemetry.logs import logger
+from infra.telemetry.metrics import Metric, count, observe
+from schemas.event import now
+from schemas.ids import derived_event_id
+from topics.catalogue import DEAD_LETTERS
+
+Tools = TypeVar("Tools")
+Pair = tuple[Record, Delivery[Any]]
+log = logger(__name__)
+
+
+class CeilingReached(Exception):  # noqa: N818 - an event, as its handler reads it
+    """Too many records in a row were dead-lettered: the fault is not in the records. Stops the partition."""
+
+
+class Stopping(Exception):  # noqa: N818 - an event, as its handler reads it
+    """The partition is being given up while its records wait for a dependency."""
+
+
+class Ceiling:
+    """Counts dead letters in a row, and stops a consumer that would drain its topic into `dead.letters`."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._in_a_row = 0
+
+    def dead(self) -> None:
+        """Count a dead letter. Raises CeilingReached beyond the limit."""
+        self._in_a_row += 1
+        if self._in_a_row > self._limit:
+            raise CeilingReached(f"{self._in_a_row} records in a row would be dead letters (limit {self._limit})")
+
+    def done(self, records: int) -> None:
+        """Count successes."""
+        if records:
+            self._in_a_row = 0
+
+
+class Handling(Generic[Tools]):
+    """Settles groups of records of one partition; partitions of a worker share tools and ceiling."""
+
+    def __init__(
+        self,
+        worker: str,
+        tools: Tools,
+        publisher: Publisher,
+        objects: ObjectStore,
+        *,
+        ceiling: Ceiling,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.stopping = asyncio.Event()
+        """Set to end waits for a dependency: the records stay unfinished and are delivered again."""
+        self._worker = worker
+        self._tools = tools
+        self._publisher = publisher
+        self._objects = objects
+        self._backoff = backoff or Backoff()
+        self._ceiling = ceiling
+
+    async def settle(self, records: Sequence[Record], subscription: Subscription[Tools]) -> None:
+        """Return when every record is finished: its effects, publications or dead letter are durable.
+
+        Raises CeilingReached and Stopping; nothing else but cancellation ends it early.
+        """
+        pairs: list[Pair] = []
+        for record in records:
+            delivery = await self._decoded(record, subscription)
+            if delivery is not None:
+                pairs.append((record, delivery))
+        if pairs:
+            await self._handle(pairs, subscription)
+
+    async def _decoded(self, record: Record, subscription: Subscription[Tools]) -> Delivery[Any] | None:
+        first_at = now()
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                delivery = await decode(record, subscription.topic, self._objects)
+            except Exception as error:  # noqa: BLE001 - judged, never swallowed
+                outcome = judge(error, attempt, self._backoff)
+                if isinstance(outcome, Dead):
+                    await self._bury(record, outcome, attempt, first_at, None)
+                    return None
+                await self._wait(outcome, error)
+            else:
+                if delivery is None:
+                    count(Metric.RECORDS_TOTAL, self._worker, record.topic, "tombstone")
+                return delivery
+
+    async def _handle(self, pairs: Sequence[Pair], subscription: Subscription[Tools]) -> None:
+        topic = subscription.topic.name
+        first_at = now()
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                await self._attempt(pairs, subscription)
+            except Exception as error:  # noqa: BLE001 - judged, never swallowed
+                outcome = judge(error, attempt, self._backoff)
+                isolate = isinstance(outcome, Dead) or outcome.dependency == "handler"
+                if isolate and len(pairs) > 1:
+                    # One of them is bad: each alone, in order, so that its neighbours pass.
+                    for pair in pairs:
+                        await self._handle([pair], subscription)
+                    return
+                if isinstance(outcome, Dead):
+                    record, delivery = pairs[0]
+                    self._log_bug(error, outcome, delivery)
+                    await self._bury(record, outcome, attempt, first_at, getattr(delivery.body, "event_id", None))
+                    return
+                await self._wait(outcome, error)
+            else:
+                self._ceiling.done(len(pairs))
+                count(Metric.RECORDS_TOTAL, self._worker, topic, "done", by=len(pairs))
+                return
+
+    async def _attempt(self, pairs: Sequence[Pair], subscription: Subscription[Tools]) -> None:
+        started = perf_counter()
+        deliveries = [delivery for _, delivery in pairs]
+        with consuming(self._worker, subscription.topic.name, deliveries) as traces:
+            outgoing = await subscription.handler(deliveries, self._tools)
+            await self._publish(list(outgoing), traces)
+        observe(Metric.HANDLE_SECONDS, perf_counter() - started, self._worker, subscription.topic.name)
+
+    async def _publish(self, outgoing: Sequence[Outgoing], traces: dict[UUID, dict[str, str]]) -> None:
+        records = [
+            await self._publisher.encode(
+                event.topic,
+                event.body,
+                new_envelope(
+                    event.body,
+                    id=derived_event_id(event.cause.envelope.id, self._worker, event.topic.name, event.part),
+                    source=event.cause.envelope.source,
+                    subject=event.topic.key(event.body),
+                    cause=event.cause.envelope.id,
+                    trace=traces.get(event.cause.envelope.id) or event.cause.envelope.trace,
+                ),
+                partition=event.partition,
+                tombstone=event.tombstone,
+            )
+            for event in outgoing
+        ]
+        if records:
+            await self._publisher.send(records)
+
+    async def _bury(self, record: Record, dead: Dead, attempts: int, first_at: datetime, root: UUID | None) -> None:
+        self._ceiling.dead()
+        count(Metric.DEAD_LETTERS_TOTAL, self._worker, record.topic, dead.reason)
+        count(Metric.RECORDS_TOTAL, self._worker, record.topic, "dead")
+        coordinates = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        log.warning("dead letter", worker=self._worker, reason=dead.reason, detail=dead.detail, **coordinates)
+        if record.topic == DEAD_LETTERS.name:
+            # It is where it belongs already; another letter about it would feed itself for ever.
+            return
+        letter = letter_for(
+            record,
+            worker=self._worker,
+            reason=dead.reason,
+            detail=dead.detail,
+            attempts=attempts,
+            first_at=first_at,
+            root=root,
+        )
+        envelope = new_envelope(letter, id=letter.letter_id, source=letter.source or "/unknown", cause=letter.event_id)
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                await self._publisher.publish(DEAD_LETTERS, letter, envelope)
+            except Transient as error:
+                await self._wait(Retry(self._backoff.delay(attempt), error.dependency, error.detail), error)
+            else:
+                return
+
+    async def _wait(self, retry: Retry, error: Exception) -> None:
+        count(Metric.RETRIES_TOTAL, self._worker, retry.dependency)
+        log.warning(
+            "trying again",
+            worker=self._worker,
+            dependency=retry.dependency,
+            detail=retry.detail,
+            delay_s=round(retry.delay_s, 2),
+            exc_info=None if isinstance(error, Transient) else error,
+        )
+        try:
+            async with asyncio.timeout(retry.delay_s):
+                await self.stopping.wait()
+        except TimeoutError:
+            return
+        raise Stopping
+
+    def _log_bug(self, error: Exception, dead: Dead, delivery: Delivery[Any]) -> None:
+        if dead.reason == "handler_error":
+            log.error(
+                "a handler failed with an error nobody has classed",
+                worker=self._worker,
+                event_id=str(delivery.envelope.id),
+                workspace=delivery.envelope.workspace,
+                exc_info=error,
+            )

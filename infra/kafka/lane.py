@@ -1,0 +1,156 @@
+"""The queue of one partition: order, concurrency, back-pressure, and what may be committed."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from aiokafka import TopicPartition
+
+from infra.kafka.codec import Record
+from infra.kafka.handling import Handling, Stopping
+from infra.kafka.progress import Progress
+from infra.kafka.worker import Each, Micro, Subscription
+
+Tools = TypeVar("Tools")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a partition may hold in memory before it is paused; resumed below half."""
+
+    records: int = 1_000
+    bytes: int = 16 * 1024 * 1024
+
+
+class Lane(Generic[Tools]):
+    """Handles the records of one assigned partition until it is closed."""
+
+    def __init__(
+        self, partition: TopicPartition, subscription: Subscription[Tools], handling: Handling[Tools], limits: Limits
+    ) -> None:
+        self.partition = partition
+        self.progress = Progress()
+        self.failure: Exception | None = None
+        self._subscription = subscription
+        self._handling = handling
+        self._limits = limits
+        self._queue: deque[Record] = deque()
+        self._held_records = 0
+        self._held_bytes = 0
+        self._arrived = asyncio.Event()
+        self._closing = False
+        self._task = asyncio.create_task(self._run(), name=f"lane {partition.topic}-{partition.partition}")
+
+    @property
+    def held(self) -> int:
+        """Records offered and not yet finished."""
+        return self._held_records
+
+    @property
+    def full(self) -> bool:
+        """Whether the partition should be paused."""
+        return self._held_records >= self._limits.records or self._held_bytes >= self._limits.bytes
+
+    @property
+    def drained(self) -> bool:
+        """Whether a paused partition should be resumed."""
+        return self._held_records <= self._limits.records // 2 and self._held_bytes <= self._limits.bytes // 2
+
+    def offer(self, records: Sequence[Record]) -> None:
+        """Take over fetched records, in offset order. Never blocks: polling must go on."""
+        for record in records:
+            self.progress.start(record.offset)
+            self._queue.append(record)
+            self._held_records += 1
+            self._held_bytes += _size(record)
+        self._arrived.set()
+
+    async def close(self, grace_s: float) -> None:
+        """Stop taking up records; let those at work finish for `grace_s`, then give them up uncommitted."""
+        self._closing = True
+        self._handling.stopping.set()
+        self._arrived.set()
+        _, late = await asyncio.wait([self._task], timeout=grace_s)
+        for task in late:
+            task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        try:
+            match self._subscription.mode:
+                case Micro() as mode:
+                    await self._run_batches(mode)
+                case Each() as mode:
+                    await self._run_each(mode)
+        except Stopping:
+            return
+        except Exception as failure:  # noqa: BLE001 - shown by the runtime's health and log
+            self.failure = failure
+
+    async def _run_batches(self, mode: Micro) -> None:
+        while await self._something():
+            batch = self._take(mode)
+            await self._handling.settle(batch, self._subscription)
+            for record in batch:
+                self._finish(record)
+
+    async def _run_each(self, mode: Each) -> None:
+        tails: dict[bytes | None, asyncio.Task[None]] = {}
+        slots = asyncio.Semaphore(mode.concurrency)
+        try:
+            async with asyncio.TaskGroup() as group:
+                while await self._something():
+                    await slots.acquire()
+                    if self._closing:
+                        break
+                    record = self._queue.popleft()
+                    earlier = tails.get(record.key)
+                    task = group.create_task(self._one(record, earlier))
+                    tails[record.key] = task
+                    task.add_done_callback(_forget(tails, record.key, slots))
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
+
+    async def _one(self, record: Record, earlier: asyncio.Task[None] | None) -> None:
+        if earlier is not None:
+            # Records of one key stay in order, whatever the concurrency.
+            await asyncio.wait([earlier])
+        await self._handling.settle([record], self._subscription)
+        self._finish(record)
+
+    async def _something(self) -> bool:
+        """Wait for a record; False when the lane closes."""
+        while not self._queue and not self._closing:
+            self._arrived.clear()
+            await self._arrived.wait()
+        return not self._closing
+
+    def _take(self, mode: Micro) -> list[Record]:
+        batch = [self._queue.popleft()]
+        size = _size(batch[0])
+        while self._queue and len(batch) < mode.records and size + _size(self._queue[0]) <= mode.bytes:
+            batch.append(self._queue.popleft())
+            size += _size(batch[-1])
+        return batch
+
+    def _finish(self, record: Record) -> None:
+        self.progress.finish(record.offset)
+        self._held_records -= 1
+        self._held_bytes -= _size(record)
+
+
+def _forget(
+    tails: dict[bytes | None, asyncio.Task[None]], key: bytes | None, slots: asyncio.Semaphore
+) -> Callable[[asyncio.Task[None]], None]:
+    def done(task: asyncio.Task[None]) -> None:
+        slots.release()
+        if tails.get(key) is task:
+            del tails[key]
+
+    return done
+
+
+def _size(record: Record) -> int:
+    return len(record.value or b"") + len(record.key or b"") + 100

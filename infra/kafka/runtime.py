@@ -1,0 +1,309 @@
+"""Runs one worker on the log: assignment, polling, back-pressure, commits.
+
+FastStream makes the subscriber (settings, connection, group membership, rebalance listener); the records are read here
+and no handler is registered with it, so that none of its acknowledgement policies ever runs
+(docs/decisions/0001-faststream-and-our-own-delivery.md).
+
+Order of a record's life: effects, publications, finished, committed. A commit covers the contiguous finished prefix of
+each partition and is written in the background; what a crash leaves uncommitted is delivered again.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker
+
+from infra.errors import Transient
+from infra.kafka.handling import Ceiling, Handling
+from infra.kafka.lane import Lane, Limits
+from infra.kafka.producer import Publisher
+from infra.kafka.retry import Backoff
+from infra.kafka.worker import Subscription, Worker
+from infra.objects.store import ObjectStore
+from infra.telemetry.logs import logger
+from infra.telemetry.metrics import Metric, count, gauge
+
+if TYPE_CHECKING:
+    from faststream.kafka.subscriber.usecase import BatchSubscriber
+
+Tools = TypeVar("Tools")
+log = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds. `session_s` is how long a dead worker keeps its partitions; the rest follows from it."""
+
+    commit_every_s: float = 0.05
+    poll_s: float = 0.5
+    session_s: float = 10.0
+    heartbeat_s: float = 1.0
+    rebalance_s: float = 30.0
+    revoke_grace_s: float = 10.0
+    stop_grace_s: float = 20.0
+    stalled_after_s: float = 30.0
+
+
+class Runtime(Generic[Tools]):
+    """One worker's membership of its consumer group."""
+
+    def __init__(
+        self,
+        worker: Worker[Tools],
+        bootstrap: Iterable[str],
+        publisher: Publisher,
+        objects: ObjectStore,
+        *,
+        limits: Limits | None = None,
+        timing: Timing | None = None,
+        ceiling: int = 500,
+    ) -> None:
+        self.worker = worker
+        self._broker = KafkaBroker(list(bootstrap), consumer_only=True, allow_auto_create_topics=False, logger=None)
+        self._publisher = publisher
+        self._objects = objects
+        self._limits = limits or Limits()
+        self._timing = timing or Timing()
+        self._ceiling = Ceiling(ceiling)
+        self._subscriptions = {subscription.topic.name: subscription for subscription in worker.subscriptions}
+        self._lanes: dict[TopicPartition, Lane[Tools]] = {}
+        self._committed: dict[TopicPartition, int] = {}
+        self._committing = asyncio.Lock()
+        self._resources = AsyncExitStack()
+        self._tools: Tools
+        self._subscriber: BatchSubscriber | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._polled_at = monotonic()
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Run until `stop` is called. Raises what ended it if it was anything else."""
+        try:
+            self._tools = await self._open_tools()
+            if self._stopping.is_set():
+                return
+            if self._subscriptions:
+                await self._subscribe()
+                self._begin(self._consume(), "consume")
+                self._begin(self._commit_regularly(), "commit")
+            if self.worker.background is not None:
+                self._begin(self._background(), "background")
+            stop = asyncio.create_task(self._stopping.wait())
+            ended, _ = await asyncio.wait([stop, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+            stop.cancel()
+            for task in ended - {stop}:
+                task.result()
+                raise RuntimeError(f"{self.worker.name}: {task.get_name()} ended by itself")
+        finally:
+            await self._shut_down()
+
+    def stop(self) -> None:
+        """Ask `run` to finish what is at work, commit, and return."""
+        self._stopping.set()
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with this worker now, empty if it is healthy. For readiness and liveness."""
+        faults = [
+            f"{lane.partition.topic}-{lane.partition.partition} stopped: {lane.failure}"
+            for lane in self._lanes.values()
+            if lane.failure is not None
+        ]
+        if self._subscriptions and not self._assigned():
+            faults.append("not in its consumer group yet")
+        elif self._subscriptions and monotonic() - self._polled_at > self._timing.stalled_after_s:
+            faults.append(f"has not polled for {monotonic() - self._polled_at:.0f} s")
+        return faults
+
+    def _assigned(self) -> bool:
+        # A group with more members than partitions leaves some without any: they are well, only idle.
+        return self._subscriber is not None and self._subscriber.consumer is not None
+
+    async def _open_tools(self) -> Tools:
+        backoff = Backoff()
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await self._resources.enter_async_context(self.worker.tools())
+            except Transient as error:
+                delay = backoff.delay(attempt)
+                log.warning("waiting for a dependency", worker=self.worker.name, cause=str(error), delay_s=delay)
+                try:
+                    async with asyncio.timeout(delay):
+                        await self._stopping.wait()
+                except TimeoutError:
+                    continue
+                raise
+
+    def _begin(self, work: Any, name: str) -> None:
+        self._tasks.append(asyncio.create_task(work, name=f"{self.worker.name} {name}"))
+
+    async def _background(self) -> None:
+        if self.worker.background is not None:
+            await self.worker.background(self._tools, self._publisher.publish)
+
+    async def _subscribe(self) -> None:
+        timing = self._timing
+        await self._broker.connect()
+        self._subscriber = self._broker.subscriber(
+            *self._subscriptions,
+            batch=True,
+            group_id=self.worker.group_id,
+            ack_policy=AckPolicy.MANUAL,
+            no_reply=True,
+            auto_offset_reset="earliest",
+            session_timeout_ms=round(timing.session_s * 1_000),
+            heartbeat_interval_ms=round(timing.heartbeat_s * 1_000),
+            rebalance_timeout_ms=round(timing.rebalance_s * 1_000),
+            listener=_Rebalance(self, timing.revoke_grace_s),
+        )
+        await self._subscriber.start()
+        log.info("consuming", worker=self.worker.name, group=self.worker.group_id, topics=list(self._subscriptions))
+
+    def _consumer(self) -> AIOKafkaConsumer:
+        if self._subscriber is None or self._subscriber.consumer is None:
+            raise ConsumerStoppedError
+        return self._subscriber.consumer
+
+    async def _consume(self) -> None:
+        consumer = self._consumer()
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                fetched = await consumer.getmany(
+                    timeout_ms=round(self._timing.poll_s * 1_000), max_records=self._limits.records
+                )
+            except ConsumerStoppedError:
+                return
+            except KafkaError as error:
+                failures += 1
+                log.warning("cannot fetch", worker=self.worker.name, cause=type(error).__name__)
+                await asyncio.sleep(Backoff().delay(failures))
+                continue
+            failures = 0
+            self._polled_at = monotonic()
+            # No await from here to the offers: a rebalance in between would hand records to a lane given up.
+            for partition, records in fetched.items():
+                self._lane(partition).offer(records)
+            self._balance(consumer)
+
+    def _lane(self, partition: TopicPartition) -> Lane[Tools]:
+        if partition not in self._lanes:
+            handling = Handling(self.worker.name, self._tools, self._publisher, self._objects, ceiling=self._ceiling)
+            subscription: Subscription[Tools] = self._subscriptions[partition.topic]
+            self._lanes[partition] = Lane(partition, subscription, handling, self._limits)
+        return self._lanes[partition]
+
+    def _balance(self, consumer: AIOKafkaConsumer) -> None:
+        """Pause partitions that hold enough, resume those that have drained."""
+        paused = consumer.paused()
+        assigned = consumer.assignment()
+        for partition, lane in self._lanes.items():
+            if partition not in assigned:
+                continue
+            if partition not in paused and (lane.full or lane.failure):
+                consumer.pause(partition)
+            elif partition in paused and lane.drained and lane.failure is None:
+                consumer.resume(partition)
+        gauge(Metric.PAUSED_PARTITIONS, len(consumer.paused()), self.worker.name, "full")
+        gauge(Metric.IN_FLIGHT, sum(lane.held for lane in self._lanes.values()), self.worker.name)
+        self._report_lag(consumer)
+
+    def _report_lag(self, consumer: AIOKafkaConsumer) -> None:
+        lag = dict.fromkeys(self._subscriptions, 0)
+        for partition, lane in self._lanes.items():
+            end = consumer.highwater(partition)
+            done = lane.progress.committable
+            if end is not None and done is not None:
+                lag[partition.topic] += max(0, end - done)
+        for topic, records in lag.items():
+            gauge(Metric.LAG, records, self.worker.name, topic)
+
+    async def _commit_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(self._timing.commit_every_s)
+            await self.commit(self._lanes)
+            self._report_failures()
+            if (subscriber := self._subscriber) is not None and subscriber.consumer is not None:
+                self._balance(subscriber.consumer)
+
+    def _report_failures(self) -> None:
+        for lane in self._lanes.values():
+            if lane.failure is not None:
+                gauge(Metric.PAUSED_PARTITIONS, 1, self.worker.name, "stopped")
+
+    async def commit(self, partitions: Iterable[TopicPartition]) -> None:
+        """Commit the finished prefix of `partitions` where it has grown.
+
+        A refused commit (the group has moved on) is counted and left: whoever owns the partition now starts from the
+        older offset, and the sinks' version gates make the repetition harmless.
+        """
+        async with self._committing:
+            offsets = {
+                partition: offset
+                for partition in partitions
+                if partition in self._lanes
+                and (offset := self._lanes[partition].progress.committable) is not None
+                and offset != self._committed.get(partition)
+            }
+            if not offsets:
+                return
+            try:
+                await self._consumer().commit(offsets)
+            except (KafkaError, IllegalStateError) as error:
+                count(Metric.COMMITS_TOTAL, self.worker.name, "refused")
+                log.warning("commit refused", worker=self.worker.name, cause=type(error).__name__)
+            else:
+                count(Metric.COMMITS_TOTAL, self.worker.name, "done")
+                self._committed.update(offsets)
+
+    async def give_up(self, partitions: Iterable[TopicPartition], grace_s: float) -> None:
+        """Finish what is at work in `partitions`, commit it, forget them."""
+        given = [partition for partition in partitions if partition in self._lanes]
+        await asyncio.gather(*(self._lanes[partition].close(grace_s) for partition in given))
+        await self.commit(given)
+        for partition in given:
+            del self._lanes[partition]
+            self._committed.pop(partition, None)
+
+    async def forget_strays(self) -> None:
+        """Drop lanes that a poll made of an assignment already given up: their records come again."""
+        strays = list(self._lanes.values())
+        self._lanes.clear()
+        self._committed.clear()
+        await asyncio.gather(*(lane.close(0) for lane in strays))
+
+    async def _shut_down(self) -> None:
+        consuming = [task for task in self._tasks if not task.get_name().endswith(" commit")]
+        for task in consuming:
+            task.cancel()
+        if self._lanes:
+            await self.give_up(list(self._lanes), self._timing.stop_grace_s)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._subscriber is not None:
+            await self._broker.stop()
+        await self._resources.aclose()
+
+
+class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships no types
+    """Finishes and commits before partitions move to another member."""
+
+    def __init__(self, runtime: Runtime[Any], grace_s: float) -> None:
+        self._runtime = runtime
+        self._grace_s = grace_s
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        await self._runtime.give_up(list(revoked), self._grace_s)
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        await self._runtime.forget_strays()
+        log.info("assigned", worker=self._runtime.worker.name, partitions=len(list(assigned)))
