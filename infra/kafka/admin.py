@@ -4,6 +4,7 @@ Kafka 4 serves AlterConfigs in its old, whole-set form, which is what aiokafka s
 repeat what stands on the topic already.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,6 +20,10 @@ from topics.plan import AddPartitions, AlterConfigs, Change, Cluster, CreateTopi
 
 DYNAMIC_TOPIC_CONFIG = 1
 """Source of a value set on the topic itself (Kafka protocol, DescribeConfigs, ConfigSource)."""
+
+
+SETTLE_SECONDS = 15
+"""How long a change may take to show; past it the broker counts as not answering."""
 
 
 class AdminError(Exception):
@@ -40,7 +45,9 @@ async def describe(settings: KafkaSettings) -> Mapping[str, TopicState]:
 async def apply(settings: KafkaSettings, catalogue: Sequence[Topic[Any]] = CATALOGUE) -> Plan:
     """Bring the broker to the catalogue and return the plan that was carried out; its refusals were left undone.
 
-    Safe to run at once in several processes: a topic that another one has just created counts as done.
+    Returns when the broker itself shows the changes: the controller acknowledges them a moment earlier, and a producer
+    that starts in between finds no topic. Safe to run at once in several processes: a topic that another one has just
+    created counts as done.
     Raises Transient("kafka") if no broker answers, AdminError if it refuses a change.
     """
     async with _admin(settings) as admin:
@@ -48,6 +55,8 @@ async def apply(settings: KafkaSettings, catalogue: Sequence[Topic[Any]] = CATAL
         await _create(admin, [change for change in todo.changes if isinstance(change, CreateTopic)])
         for change in todo.changes:
             await _alter(admin, change)
+        if todo.changes:
+            await _settle(admin, catalogue, _cluster(settings))
         return todo
 
 
@@ -90,6 +99,12 @@ def _state(topic: Mapping[str, Any], configs: Mapping[str, tuple[str, int]]) -> 
         configs={name: value for name, (value, _) in configs.items()},
         overrides={name: value for name, (value, source) in configs.items() if source == DYNAMIC_TOPIC_CONFIG},
     )
+
+
+async def _settle(admin: AIOKafkaAdminClient, catalogue: Sequence[Topic[Any]], cluster: Cluster) -> None:
+    async with asyncio.timeout(SETTLE_SECONDS):
+        while plan(catalogue, await _read(admin), cluster).changes:
+            await asyncio.sleep(0.02)  # the protocol has no request that waits for metadata
 
 
 async def _create(admin: AIOKafkaAdminClient, changes: Sequence[CreateTopic]) -> None:

@@ -87,10 +87,9 @@ def instrument_clients() -> None:
         return
     from opentelemetry.instrumentation.asyncpg import AsyncPGInstrumentor
     from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
-    from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
     from opentelemetry.instrumentation.redis import RedisInstrumentor
 
-    clients: tuple[Callable[[], BaseInstrumentor], ...] = (
+    clients: tuple[Callable[[], Any], ...] = (
         AsyncPGInstrumentor,
         HTTPXClientInstrumentor,
         RedisInstrumentor,
