@@ -1,0 +1,91 @@
+"""What the graph is made of: labels, identity, constraints. Model and reasons: docs/decisions/0007-graph-model.md.
+
+Community edition has no composite node keys, so each node's identity is one property `id` that begins with the
+workspace: equal names of two workspaces are different nodes.
+"""
+
+from hashlib import sha256
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
+
+from infra.neo4j.client import GraphDriver
+
+if TYPE_CHECKING:
+    from neo4j import AsyncTransaction
+
+NAME_LIMIT = 500
+"""Characters of an indexed name: Neo4j refuses an index entry over about 8 kB."""
+
+KEY_LIMIT = 1_000
+"""Characters of an entity key or a URL inside an `id`; a longer key is replaced by its hash."""
+
+DOCUMENT_PREFIX = "document:"
+"""`document:<uuid>` addresses a document where an entity key is asked for."""
+
+_STATEMENTS = (
+    "CREATE CONSTRAINT document_id IF NOT EXISTS FOR (d:Document) REQUIRE d.id IS UNIQUE",
+    "CREATE CONSTRAINT entity_id IF NOT EXISTS FOR (e:Entity) REQUIRE e.id IS UNIQUE",
+    "CREATE CONSTRAINT page_id IF NOT EXISTS FOR (p:Page) REQUIRE p.id IS UNIQUE",
+    "CREATE INDEX document_place IF NOT EXISTS FOR (d:Document) ON (d.place)",
+    "CREATE INDEX entity_place IF NOT EXISTS FOR (e:Entity) ON (e.place)",
+    "CREATE INDEX entity_kind IF NOT EXISTS FOR (e:Entity) ON (e.workspace, e.kind)",
+    "CREATE INDEX entity_name IF NOT EXISTS FOR (e:Entity) ON (e.workspace, e.folded)",
+    "CREATE INDEX entity_tail IF NOT EXISTS FOR (e:Entity) ON (e.workspace, e.tail)",
+    # Without it, replacing one document's relations would read all relations of a repository with 100,000 issues.
+    "CREATE INDEX related_document IF NOT EXISTS FOR ()-[r:RELATED]-() ON (r.document)",
+)
+
+
+async def ensure(graph: GraphDriver) -> None:
+    """Create the constraints and indexes that are missing and wait until they serve. Any number may run at once.
+
+    Raises Transient if Neo4j cannot be reached.
+    """
+    for statement in _STATEMENTS:
+
+        async def create(transaction: "AsyncTransaction", statement: str = statement) -> None:
+            await (await transaction.run(statement)).consume()
+
+        await graph.write(create)
+    await graph.read("CALL db.awaitIndexes(60)", {})
+
+
+def node_id(workspace: str, key: str) -> str:
+    """Return the `id` of an entity: workspace, a slash (which no workspace name holds), key."""
+    return f"{workspace}/{key if len(key) <= KEY_LIMIT else 'sha256:' + sha256(key.encode()).hexdigest()}"
+
+
+def document_node_id(workspace: str, document: UUID) -> str:
+    """Return the `id` of a document's node."""
+    return f"{workspace}/{document}"
+
+
+def place_of(workspace: str, url: str) -> str | None:
+    """Return the `id` of the page at `url`, None for what is no address of a page on the web.
+
+    Two spellings of one address meet: scheme and host in lower case, no default port, no trailing slash (RFC 3986,
+    6.2.2.1 and 6.2.3). The fragment stays: it tells a comment from the issue it stands under.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme.lower() not in {"http", "https"} or not parts.hostname or len(url) > KEY_LIMIT:
+        return None
+    default = port is None or (parts.scheme.lower(), port) in {("http", 80), ("https", 443)}
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    host = name if default else f"{name}:{port}"
+    path = parts.path.rstrip("/")
+    return f"{workspace}/{urlunsplit((parts.scheme.lower(), host, path, parts.query, parts.fragment))}"
+
+
+def fold(name: str) -> str:
+    """Return `name` as compared without regard to case, cut to what an index takes."""
+    return " ".join(name.casefold().split())[:NAME_LIMIT]
+
+
+def tail_of(key: str) -> str:
+    """Return the source's own id in `kind:scheme:id`, folded: `octocat` of `person:github:octocat`."""
+    return fold(key.split(":", 2)[-1])
