@@ -1,0 +1,35 @@
+from infra.kafka.dead_letters import letter_for
+from schemas.dead_letters import DeadLetter, Reason
+from tests.events import AT
+from tests.records import RawRecord
+
+
+def letter(record: RawRecord) -> DeadLetter:
+    return letter_for(
+        record, worker="normalizer", reason=Reason.INVALID_JSON, detail="x" * 9_000, attempts=2, first_at=AT, root=None
+    )
+
+
+def test_the_original_survives_byte_for_byte() -> None:
+    record = RawRecord(
+        value=b"\xff\xfe\x00",
+        key=b"\x80",
+        offset=7,
+        headers=[("bad", None), ("worse", b"\xff"), ("workspace", b"acme")],
+    )
+    back = DeadLetter.model_validate_json(letter(record).model_dump_json())
+    assert (back.value, back.key) == (record.value, record.key)
+    assert [(header.name, header.value) for header in back.headers] == record.headers
+    assert (back.topic, back.partition, back.offset, back.workspace) == ("raw.events", 0, 7, "acme")
+    assert len(back.detail) == 2_000
+
+
+def test_the_same_record_dies_once() -> None:
+    assert letter(RawRecord(offset=1)).letter_id == letter(RawRecord(offset=1)).letter_id
+    assert letter(RawRecord(offset=1)).letter_id != letter(RawRecord(offset=2)).letter_id
+
+
+def test_a_record_without_a_readable_workspace_belongs_to_nobody() -> None:
+    assert letter(RawRecord(headers=[("workspace", b"\xff")])).workspace == "unattributed"
+    assert letter(RawRecord(headers=[])).workspace == "unattributed"
+    assert letter(RawRecord(headers=[("workspace", b"UPPER CASE")])).workspace == "unattributed"
