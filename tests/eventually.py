@@ -1,0 +1,33 @@
+"""Waiting for a condition, to a deadline. The only place in the tests that sleeps."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+async def eventually(
+    check: Callable[[], Result | Awaitable[Result]], within: float = 10.0, every: float = 0.05
+) -> Result:
+    """Call `check` every `every` seconds until it returns something true, and return that.
+
+    An AssertionError of the check counts as not yet; any other error ends the wait. Raises AssertionError with the last
+    value (or the check's own AssertionError) after `within` seconds.
+    """
+    deadline = monotonic() + within
+    while True:
+        failure: AssertionError | None = None
+        value: Result | None = None
+        try:
+            outcome = check()
+            value = await outcome if inspect.isawaitable(outcome) else outcome
+        except AssertionError as error:
+            failure = error
+        if value:
+            return value
+        if monotonic() > deadline:
+            raise failure or AssertionError(f"still {value!r} after {within:g} s")
+        await asyncio.sleep(every)

@@ -1,0 +1,232 @@
+import asyncio
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pytest
+from aiokafka import TopicPartition
+
+from infra.errors import Permanent, Transient
+from infra.kafka.codec import Encoded, encode, new_envelope
+from infra.kafka.handling import Ceiling, CeilingReached, Handling
+from infra.kafka.lane import Lane, Limits
+from infra.kafka.outcomes import HANDLER_ATTEMPTS
+from infra.kafka.producer import Publisher
+from infra.kafka.retry import Backoff
+from infra.kafka.worker import Delivery, Each, Micro, Outgoing, Subscription
+from infra.objects.store import ObjectStore
+from schemas.dead_letters import DeadLetter, Reason
+from schemas.raw import RawEvent
+from tests.events import raw_event
+from tests.eventually import eventually
+from tests.records import RawRecord
+from topics.catalogue import DEAD_LETTERS, RAW_EVENTS
+
+PARTITION = TopicPartition("raw.events", 0)
+
+
+class RecordingPublisher(Publisher):
+    """Keeps what would be sent; the wire itself is tested on a real broker."""
+
+    def __init__(self, objects: ObjectStore) -> None:
+        super().__init__(["nowhere:1"], objects, patience_s=1)
+        self.sent: list[Encoded] = []
+        self.down = False
+
+    async def send(self, records: Sequence[Encoded]) -> None:
+        if self.down:
+            raise Transient("kafka", "down")
+        self.sent.extend(records)
+
+    def letters(self) -> list[DeadLetter]:
+        return [
+            DeadLetter.model_validate_json(record.value or b"")
+            for record in self.sent
+            if record.topic == DEAD_LETTERS.name
+        ]
+
+
+class Bench:
+    """A lane with a handler that a test scripts by the delivery's name."""
+
+    def __init__(self, tmp_path: Path, mode: Micro | Each, limits: Limits | None = None, ceiling: int = 500) -> None:
+        self.objects = ObjectStore.open(tmp_path.as_uri())
+        self.publisher = RecordingPublisher(self.objects)
+        self.script: dict[str, list[Exception | asyncio.Event]] = {}
+        self.calls: list[list[str]] = []
+        self.finished: list[str] = []
+        handling = Handling(
+            "tested", None, self.publisher, self.objects, ceiling=Ceiling(ceiling), backoff=Backoff(0.001, 0.01)
+        )
+        self.lane = Lane(PARTITION, Subscription(RAW_EVENTS, mode, self.handle), handling, limits or Limits())
+
+    async def handle(self, deliveries: Sequence[Delivery[RawEvent]], tools: None) -> Iterable[Outgoing]:
+        names = [delivery.body.delivery for delivery in deliveries]
+        self.calls.append(names)
+        for name in names:
+            while self.script.get(name):
+                step = self.script[name].pop(0)
+                if isinstance(step, Exception):
+                    raise step
+                await step.wait()
+        self.finished.extend(names)
+        return []
+
+    async def offer(self, *names: str, key: str | None = None, first: int = 0) -> None:
+        records = []
+        for offset, name in enumerate(names, start=first):
+            body = raw_event(name)
+            sent = await encode(RAW_EVENTS, body, new_envelope(body, id=body.event_id, source="src_a"), self.objects)
+            records.append(
+                RawRecord(offset=offset, key=(key or name).encode(), value=sent.value, headers=list(sent.headers))
+            )
+        self.lane.offer(records)
+
+
+async def test_a_micro_batch_takes_what_is_there_up_to_its_bound(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Micro(records=2))
+    await bench.offer("a", "b", "c")
+    await eventually(lambda: bench.lane.progress.committable == 3)
+    assert bench.calls == [["a", "b"], ["c"]]
+    await bench.lane.close(1)
+
+
+async def test_one_bad_record_of_a_batch_dies_alone(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Micro(records=10))
+    bench.script["b"] = [Permanent(Reason.REFUSED_BY_SINK, "no"), Permanent(Reason.REFUSED_BY_SINK, "no")]
+    await bench.offer("a", "b", "c")
+    await eventually(lambda: bench.lane.progress.committable == 3)
+    (letter,) = bench.publisher.letters()
+    assert (letter.offset, letter.reason, letter.worker) == (1, Reason.REFUSED_BY_SINK, "tested")
+    assert letter.event_id == raw_event("b").event_id
+    assert bench.finished[-2:] == ["a", "c"] or sorted(bench.finished) == ["a", "a", "c"]
+    await bench.lane.close(1)
+
+
+async def test_a_down_dependency_fills_no_dead_letters_and_commits_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Micro())
+    bench.script["a"] = [Transient("qdrant", "down") for _ in range(20)]
+    await bench.offer("a")
+    await eventually(lambda: len(bench.calls) > 3)
+    assert bench.lane.progress.committable is None
+    await eventually(lambda: bench.lane.progress.committable == 1)
+    assert bench.publisher.letters() == []
+    await bench.lane.close(1)
+
+
+async def test_a_dead_letter_that_cannot_be_published_holds_the_commit(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Micro())
+    bench.publisher.down = True
+    bench.script["a"] = [Permanent(Reason.INVALID_JSON, "no")]
+    await bench.offer("a")
+    await eventually(lambda: len(bench.calls) == 1)
+    assert bench.lane.progress.committable is None
+    bench.publisher.down = False
+    await eventually(lambda: bench.lane.progress.committable == 1)
+    assert len(bench.publisher.letters()) == 1
+    await bench.lane.close(1)
+
+
+async def test_an_unclassed_error_is_tried_three_times_then_buried(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Micro())
+    bench.script["a"] = [KeyError("a bug") for _ in range(1 + HANDLER_ATTEMPTS)]  # once in company, then alone
+    await bench.offer("a", "b")
+    await eventually(lambda: bench.lane.progress.committable == 2)
+    (letter,) = bench.publisher.letters()
+    assert (letter.reason, letter.offset) == (Reason.HANDLER_ERROR, 0)
+    assert "b" in bench.finished
+    await bench.lane.close(1)
+
+
+async def test_slow_records_do_not_hold_other_keys_but_hold_the_commit(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Each(concurrency=3))
+    gate = asyncio.Event()
+    bench.script["slow"] = [gate]
+    await bench.offer("slow", "b", "c", "d")
+    await eventually(lambda: bench.finished == ["b", "c", "d"])
+    assert bench.lane.progress.committable is None
+    gate.set()
+    await eventually(lambda: bench.lane.progress.committable == 4)
+    await bench.lane.close(1)
+
+
+async def test_records_of_one_key_stay_in_order(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Each(concurrency=4))
+    gate = asyncio.Event()
+    bench.script["1"] = [gate]
+    await bench.offer("1", "2", "3", key="same")
+    await bench.offer("other", first=3)
+    await eventually(lambda: bench.finished == ["other"])
+    gate.set()
+    await eventually(lambda: bench.finished == ["other", "1", "2", "3"])
+    await bench.lane.close(1)
+
+
+async def test_concurrency_is_bounded(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Each(concurrency=2))
+    gate = asyncio.Event()
+    for name in "abcd":
+        bench.script[name] = [gate]
+    await bench.offer(*"abcd")
+    await eventually(lambda: len(bench.calls) == 2)
+    assert bench.calls == [["a"], ["b"]]
+    gate.set()
+    await eventually(lambda: bench.lane.progress.committable == 4)
+    await bench.lane.close(1)
+
+
+async def test_a_lane_says_when_it_holds_enough(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Each(), Limits(records=4))
+    gate = asyncio.Event()
+    bench.script["a"] = [gate]
+    await bench.offer(*"abcd")
+    assert bench.lane.full
+    assert not bench.lane.drained
+    gate.set()
+    await eventually(lambda: bench.lane.drained and not bench.lane.full and bench.lane.held == 0)
+    await bench.lane.close(1)
+
+
+async def test_closing_lets_work_finish_but_takes_up_nothing_new(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Each())
+    gate = asyncio.Event()
+    bench.script["a"] = [gate]
+    await bench.offer("a", "b")
+    await eventually(lambda: bench.calls == [["a"]])
+    closing = asyncio.create_task(bench.lane.close(5))
+    gate.set()
+    await closing
+    assert bench.finished == ["a"]
+    assert bench.lane.progress.committable == 1
+
+
+async def test_closing_gives_up_work_that_outlasts_the_grace_uncommitted(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Each())
+    bench.script["a"] = [asyncio.Event()]
+    await bench.offer("a")
+    await eventually(lambda: bench.calls == [["a"]])
+    await bench.lane.close(0.05)
+    assert bench.lane.progress.committable is None
+
+
+async def test_closing_does_not_wait_for_a_dependency(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Micro())
+    bench.script["a"] = [Transient("qdrant", "down", retry_after=0.01) for _ in range(10_000)]
+    await bench.offer("a")
+    await eventually(lambda: len(bench.calls) > 1)
+    async with asyncio.timeout(2):
+        await bench.lane.close(60)
+    assert bench.lane.progress.committable is None
+    assert bench.lane.failure is None
+
+
+@pytest.mark.parametrize("mode", [Micro(), Each(concurrency=2)])
+async def test_a_burst_of_dead_letters_stops_the_partition(mode: Micro | Each, tmp_path: Path) -> None:
+    bench = Bench(tmp_path, mode, ceiling=3)
+    names = [f"n{number}" for number in range(10)]
+    for name in names:
+        bench.script[name] = [Permanent(Reason.REFUSED_BY_SINK, "no") for _ in range(2)]
+    await bench.offer(*names)
+    await eventually(lambda: isinstance(bench.lane.failure, CeilingReached))
+    assert len(bench.publisher.letters()) == 3
+    assert (bench.lane.progress.committable or 0) <= 3
+    await bench.lane.close(1)
