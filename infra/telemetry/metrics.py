@@ -48,6 +48,7 @@ class Metric(Enum):
     SEARCHABLE_SECONDS = Definition("histogram", "seconds", "from acceptance to searchable", ("connector",))
     ENCODE_TEXTS_TOTAL = Definition("counter", "texts", "texts encoded", ("model", "use"))
     ENCODE_SECONDS = Definition("histogram", "seconds", "time of one encoder call", ("model", "use"))
+    QUERY_VECTORS_TOTAL = Definition("counter", "questions", "question vectors wanted, by cache outcome", ("outcome",))
     SEARCH_SECONDS = Definition("histogram", "seconds", "time of one retrieval", ())
     ANSWERS_TOTAL = Definition("counter", "answers", "answers, by backend and outcome", ("backend", "outcome"))
 

@@ -1,0 +1,29 @@
+"""Settings of the retriever."""
+
+from pydantic import Field
+
+from infra.settings import Settings
+
+CONCURRENCY = 8
+"""Requests of one partition that are retrieved at once; what waits is the encoder and the vector store, not this."""
+
+
+class RetrieverSettings(Settings):
+    """How candidates are found, fused and shown to a language model. Defaults as measured in decision 0005."""
+
+    candidates: int = Field(default=100, ge=1, le=1_000, alias="RETRIEVER_CANDIDATES")
+    """Length of the dense and of the sparse list that are fused."""
+    dense_weight: float = Field(default=0.5, ge=0, le=1, alias="RETRIEVER_DENSE_WEIGHT")
+    """Share of the dense list in the fused score; the sparse list has the rest."""
+    author_bonus: float = Field(default=0.1, ge=0, le=1, alias="RETRIEVER_AUTHOR_BONUS")
+    """Added to a candidate whose author the question names."""
+    index_ttl_s: float = Field(default=5, ge=0, alias="RETRIEVER_INDEX_TTL_S")
+    """Seconds for which the live index row is believed: how long a switch of the live index takes to be seen."""
+    weight_ttl_s: float = Field(default=60, ge=0, alias="RETRIEVER_WEIGHT_TTL_S")
+    """Seconds for which a term's weight is believed."""
+    query_vector_ttl_s: int = Field(default=3_600, ge=1, alias="RETRIEVER_QUERY_VECTOR_TTL_S")
+    """Life of a question's vector in the cache, where REDIS_URL names one."""
+    prompt_tokens: int = Field(default=3_000, ge=256, alias="RETRIEVER_PROMPT_TOKENS")
+    """Budget of the messages for a language model, its answer not counted."""
+    characters_per_token: float = Field(default=3.5, gt=0, alias="RETRIEVER_CHARACTERS_PER_TOKEN")
+    """How tokens are estimated: English prose has about 4 characters per token, code and other languages fewer."""
