@@ -38,6 +38,8 @@ class Entity(Value):
     kind: str
     name: str
     aliases: tuple[str, ...] = ()
+    url: str = ""
+    """Its page at the source, by which links of other documents find it; empty if it has none."""
 
 
 class Relation(Value):

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+from uuid import UUID
 
 from infra.neo4j.client import GraphDriver, Row
-from infra.neo4j.schema import DOCUMENT_PREFIX, fold, node_id
+from infra.neo4j.schema import DOCUMENT_PREFIX, document_node_id, fold, node_id
 
 Direction = Literal["out", "in"]
 
@@ -133,9 +134,9 @@ async def find_entity(graph: GraphDriver, workspace: str, entity: str) -> GraphE
     """Find what `entity` means in `workspace`: a key, `document:<uuid>`, a name (exact, then without regard to case),
     then the source's own id (`octocat` for `person:github:octocat`). None if nothing does. Raises Transient.
     """
-    if entity.startswith(DOCUMENT_PREFIX):
-        statement, where = _DOCUMENT_BY_ID, {"id": f"{workspace}/{entity.removeprefix(DOCUMENT_PREFIX).lower()}"}
-        return await _one(graph, statement, where)
+    document = _document_of(entity)
+    if document:
+        return await _one(graph, _DOCUMENT_BY_ID, {"id": document_node_id(workspace, document)})
     parameters = {"workspace": workspace, "name": entity, "folded": fold(entity)}
     return (
         await _one(graph, _BY_KEY, {"id": node_id(workspace, entity)})
@@ -154,9 +155,9 @@ async def neighbors(graph: GraphDriver, workspace: str, entity: str, limit: int 
     found = await find_entity(graph, workspace, entity)
     if found is None:
         return None
-    document = found.key.startswith(DOCUMENT_PREFIX)
-    own = found.key.removeprefix(DOCUMENT_PREFIX) if document else found.key
-    parameters = {"id": node_id(workspace, own), "limit": limit, "scan": SCAN_LIMIT, "shown": DOCUMENTS_SHOWN}
+    document = _document_of(found.key)
+    own = document_node_id(workspace, document) if document else node_id(workspace, found.key)
+    parameters = {"id": own, "limit": limit, "scan": SCAN_LIMIT, "shown": DOCUMENTS_SHOWN}
     rows = await graph.read((_AROUND_DOCUMENT if document else _AROUND_ENTITY) + _GROUPED, parameters)
     return Neighborhood(found, tuple(map(_neighbor, rows)))
 
@@ -182,6 +183,16 @@ async def facts(graph: GraphDriver, workspace: str, predicate: str, limit: int =
         )
         for row in await graph.read(_FACTS, parameters)
     )
+
+
+def _document_of(key: str) -> UUID | None:
+    """Return the document that `key` addresses, None for an entity (a source may name a kind `document` itself)."""
+    if not key.startswith(DOCUMENT_PREFIX):
+        return None
+    try:
+        return UUID(key.removeprefix(DOCUMENT_PREFIX))
+    except ValueError:
+        return None
 
 
 async def _one(graph: GraphDriver, statement: str, parameters: Mapping[str, Any]) -> GraphEntity | None:

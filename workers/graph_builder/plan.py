@@ -1,0 +1,131 @@
+"""Turns document versions into the nodes and edges they are in the graph. No I/O: what is written is decided here."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urldefrag
+
+from infra.neo4j.schema import NAME_LIMIT, document_node_id, fold, node_id, place_of, tail_of
+from schemas.documents import DocumentVersion, Entity
+from workers.graph_builder.mention import Mention
+
+LINKS_LIMIT = 500
+"""Links of one document that become edges: a page of thousands of links says little with each."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentPlan:
+    """Everything one document version is in the graph. Rows are parameters of the statements in `store`."""
+
+    node: str
+    version: int
+    properties: Row
+    states: tuple[Row, ...] = ()
+    """Entities that the source names in it."""
+    relations: tuple[Row, ...] = ()
+    pages: tuple[str, ...] = ()
+    """Ids of the pages that it links to."""
+    mentions: tuple[Row, ...] = ()
+    """Entities that its text names, less those that the source names already."""
+
+
+def newest(versions: Sequence[DocumentVersion]) -> list[DocumentVersion]:
+    """Return the highest version of each document, in the order of their nodes: the order in which locks are taken.
+
+    Of equal versions the last counts, as in a serial run.
+    """
+    best: dict[str, DocumentVersion] = {}
+    for version in versions:
+        node = document_node_id(version.workspace, version.document_id)
+        if node not in best or best[node].version <= version.version:
+            best[node] = version
+    return [best[node] for node in sorted(best)]
+
+
+def plan(version: DocumentVersion, mentions: Iterable[Mention] = ()) -> DocumentPlan:
+    """Plan the graph of one document version; a deletion leaves the bare node as a tombstone."""
+    node = document_node_id(version.workspace, version.document_id)
+    if version.operation == "delete":
+        return DocumentPlan(node, version.version, _properties(version, node))
+    states = {entity.key: _state(version, node, entity) for entity in _entities(version)}
+    relations = dict.fromkeys((r.subject, r.predicate, r.object) for r in version.relations)
+    return DocumentPlan(
+        node=node,
+        version=version.version,
+        properties=_properties(version, node),
+        states=tuple(states[key] for key in sorted(states)),
+        relations=tuple(_relation(version, node, *relation) for relation in sorted(relations)),
+        pages=_pages(version),
+        mentions=tuple(_mention(version, node, found) for found in mentions if found.key not in states),
+    )
+
+
+def _entities(version: DocumentVersion) -> Iterable[Entity]:
+    """Yield the stated entities, first those that only a relation names, so that a full statement replaces them."""
+    for relation in version.relations:
+        for key in (relation.subject, relation.object):
+            yield Entity(key=key, kind=key.partition(":")[0], name=key.split(":", 2)[-1])
+    yield from version.entities
+
+
+def _properties(version: DocumentVersion, node: str) -> Row:
+    bare = {
+        "id": node,
+        "workspace": version.workspace,
+        "document": str(version.document_id),
+        "version": version.version,
+        "source": version.source,
+        "connector": version.connector,
+        "deleted": version.operation == "delete",
+    }
+    if version.operation == "delete":
+        return bare
+    described = {"kind": version.kind, "title": version.title[:NAME_LIMIT], "url": version.url}
+    return bare | described | {"place": place_of(version.workspace, version.url)}
+
+
+def _state(version: DocumentVersion, node: str, entity: Entity) -> Row:
+    name = entity.name or entity.key
+    return {
+        "document": node,
+        "version": version.version,
+        "workspace": version.workspace,
+        "entity": node_id(version.workspace, entity.key),
+        "key": entity.key,
+        "kind": entity.kind[:NAME_LIMIT],
+        "name": name,
+        "aliases": list(entity.aliases),
+        "folded": fold(name),
+        "tail": tail_of(entity.key),
+        "place": place_of(version.workspace, entity.url),
+    }
+
+
+def _relation(version: DocumentVersion, node: str, subject: str, predicate: str, object_: str) -> Row:
+    return {
+        "document": node,
+        "version": version.version,
+        "subject": node_id(version.workspace, subject),
+        "predicate": predicate,
+        "object": node_id(version.workspace, object_),
+    }
+
+
+def _pages(version: DocumentVersion) -> tuple[str, ...]:
+    """Return the linked pages; a link to a place inside a page is a link to that page too."""
+    addresses = [address for link in version.links[:LINKS_LIMIT] for address in (link, urldefrag(link).url)]
+    places = {place for address in addresses if (place := place_of(version.workspace, address))}
+    return tuple(sorted(places - {place_of(version.workspace, version.url)}))
+
+
+def _mention(version: DocumentVersion, node: str, found: Mention) -> Row:
+    return {
+        "document": node,
+        "version": version.version,
+        "entity": node_id(version.workspace, found.key),
+        "start": found.start,
+        "end": found.end,
+        "count": found.count,
+    }
