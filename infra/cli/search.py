@@ -1,0 +1,36 @@
+"""`millrace search`: the passages nearest to a query."""
+
+from typing import Annotated
+
+import typer
+
+from infra.cli.ask import ByAuthors, FromSources, OfKinds, TopK, filters
+from infra.cli.gateway import open_gateway
+from infra.cli.terminal import AsJson, command, out, plain, print_json
+
+
+@command
+async def search(
+    query: Annotated[str, typer.Argument(help="What to look for.")],
+    *,
+    top_k: TopK = 5,
+    source: FromSources = None,
+    kind: OfKinds = None,
+    author: ByAuthors = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search the workspace's documents."""
+    body: dict[str, object] = {"query": query, "top_k": top_k, "filters": filters(source, kind, author)}
+    async with open_gateway() as gateway:
+        found = await gateway.post("/v1/search", body)
+    if as_json:
+        print_json(found)
+        return
+    for passage in found["passages"]:
+        title = passage.get("title") or passage["document_id"]
+        plain(f"[{passage['number']}] {title}  {passage['score']:.3f}", style="bold")
+        plain(f"    document {passage['document_id']}  {passage['start']}-{passage['end']}", style="dim")
+        plain(f"    {' '.join(passage['text'].split())}")
+        if passage.get("url"):
+            plain(f"    {passage['url']}", style="dim")
+    out.print(f"{len(found['passages'])} passages in {found['took_ms']:.0f} ms", style="dim", markup=False)
