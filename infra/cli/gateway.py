@@ -126,7 +126,7 @@ async def open_gateway() -> AsyncIterator[Gateway]:
     home = adopt_local_stack()
     settings = load(ClientSettings)
     if not settings.url:
-        message = f"no gateway is known: MILLRACE_GATEWAY_URL is not set and {home} holds no running stack"
+        message = f"no gateway is known: MILLRACE_GATEWAY_URL is not set and {home.root} holds no running stack"
         raise CommandError(Status.UNREACHABLE, message, "start the local stack with `millrace up`")
     key = settings.api_key.get_secret_value() or local_api_key(home)
     headers = {"authorization": f"Bearer {key}"} if key else {}

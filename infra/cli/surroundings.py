@@ -1,31 +1,33 @@
 """What a command knows of its surroundings: the environment, completed by the state folder of the local stack."""
 
 import os
-from pathlib import Path
 
-from infra.settings import ProcessSettings, load
-
-KEY_FILE = "api_key"
-"""Holds the key of workspace `default` that the first start made, mode 0600."""
+from infra.cli.terminal import CommandError, Status
+from infra.local.state import Home, environment
 
 
-def adopt_local_stack() -> Path:
+def adopt_local_stack() -> Home:
     """Add the addresses of the stack in MILLRACE_HOME to this process's environment; what is set already wins.
 
-    Returns the state folder, which need not exist: then only the real environment counts.
+    Returns the state folder, which need not exist: then only the real environment counts. Raises CommandError if it
+    cannot be read.
     """
-    from infra.local import state
-
-    home = load(ProcessSettings).home
-    if home.exists():
-        for name, value in state.environment(home).items():
-            os.environ.setdefault(name, value)
+    home = Home.find()
+    try:
+        found = environment(home)
+    except PermissionError as error:
+        message = f"{error.filename} belongs to another user"
+        raise CommandError(Status.REFUSED, message, "run as the user who started the stack") from error
+    except ValueError as error:
+        raise CommandError(Status.FAILED, str(error)) from error
+    for name, value in found.items():
+        os.environ.setdefault(name, value)
     return home
 
 
-def local_api_key(home: Path) -> str:
+def local_api_key(home: Home) -> str:
     """Return the local stack's own API key, empty if there is none that this user may read."""
     try:
-        return (home / KEY_FILE).read_text().strip()
+        return home.api_key.read_text().strip()
     except (FileNotFoundError, PermissionError):
         return ""
