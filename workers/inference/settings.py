@@ -16,7 +16,13 @@ class InferenceSettings(Settings):
 
     backend: Literal["", "extractive", "openai"] = Field(default="", alias="INFERENCE_BACKEND")
     """Who answers if the request names no model; empty means `openai` where INFERENCE_URL is set, else `extractive`."""
+    url: str = Field(default="", alias="INFERENCE_URL")
+    """Address of an OpenAI-compatible server; empty means that there is none."""
     concurrency: int = Field(default=4, ge=1, le=256, alias="INFERENCE_CONCURRENCY")
+    attempts: int = Field(default=3, ge=1, le=20, alias="INFERENCE_ATTEMPTS")
+    """Tries of one prompt, all before its deadline."""
+    reply_margin_s: float = Field(default=0.25, ge=0, alias="INFERENCE_REPLY_MARGIN_S")
+    """Answering stops this long before the deadline, so that the asker still hears of it."""
 
 
 class OpenAISettings(Settings):
@@ -32,7 +38,6 @@ class OpenAISettings(Settings):
     temperature: float = Field(default=0.0, ge=0, le=2, alias="INFERENCE_TEMPERATURE")
     timeout_s: float = Field(default=120, gt=0, alias="INFERENCE_TIMEOUT_S")
     """Upper bound of one attempt; the request's deadline may be nearer."""
-    attempts: int = Field(default=3, ge=1, le=20, alias="INFERENCE_ATTEMPTS")
 
 
 class ExtractiveSettings(Settings):

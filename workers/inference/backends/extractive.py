@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from infra.models.sparse import tokenise
-from schemas.chat import ChatPrompt, Citation, Passage, Sentence
+from schemas.chat import ChatPrompt, Passage, Sentence
 from workers.inference.backends.backend import Answer
 from workers.inference.cite import citation_of
 from workers.inference.coverage import has_type, neighbour_coverage, passage_coverage
@@ -17,6 +17,7 @@ from workers.inference.settings import ExtractiveSettings
 
 SENTENCES = 2
 """Most sentences in an answer: 92 % of answers lie in the 1.4 sentences given on average."""
+UNSOURCED = "This answerer only quotes sources, and none was to be searched for this question."
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ class ExtractiveBackend:
 
 def answer_from(prompt: ChatPrompt, settings: ExtractiveSettings) -> Answer:
     """Choose, then answer or abstain."""
+    if not prompt.request.retrieve:
+        return Answer(UNSOURCED, abstained=True, support=0.0)
     passages = prompt.passages[: settings.passages]
     candidates = candidates_of(prompt, passages)
     ranked = rank(candidates, settings)
@@ -137,10 +140,6 @@ def _abstention(passages: Sequence[Passage], support: float) -> Answer:
     if not passages:
         return Answer("The sources do not answer this question: none was found for it.", abstained=True, support=0.0)
     names = dict.fromkeys(f"{passage.title or passage.url or passage.kind} [{passage.number}]" for passage in passages)
-    looked_at: list[Citation] = []
     return Answer(
-        f"The sources do not answer this question. Looked at: {', '.join(names)}.",
-        tuple(looked_at),
-        abstained=True,
-        support=support,
+        f"The sources do not answer this question. Looked at: {', '.join(names)}.", abstained=True, support=support
     )

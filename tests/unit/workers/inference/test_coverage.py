@@ -1,0 +1,41 @@
+import pytest
+
+from workers.inference.coverage import has_type, neighbour_coverage, passage_coverage
+
+WEIGHTS = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}
+
+
+def test_each_term_counts_once_at_its_nearest_place() -> None:
+    covered = neighbour_coverage(WEIGHTS, {"a"}, {"a", "b"}, {"a", "b", "c"}, set())
+    assert covered == pytest.approx((1 * 1 + 2 * 0.5 + 3 * 0.3) / 10)
+    assert neighbour_coverage(WEIGHTS, set(), {"d"}, {"d"}, {"d"}) == pytest.approx(0.4)
+
+
+def test_passage_coverage_counts_text_and_title() -> None:
+    assert passage_coverage(WEIGHTS, {"a", "b"}, {"d"}) == pytest.approx(0.7)
+
+
+def test_a_question_without_terms_covers_nothing() -> None:
+    assert neighbour_coverage({}, {"a"}, set(), set(), set()) == 0.0
+    assert passage_coverage({}, {"a"}, set()) == 0.0
+    assert passage_coverage({"a": 0.0}, {"a"}, set()) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence", "typed"),
+    [
+        ("When was it built?", "It was built in 1889.", True),
+        ("When was it built?", "It was built in stone.", False),
+        ("How many mills are there?", "There are twelve or 12 mills.", True),
+        ("How many mills are there?", "There are several mills.", False),
+        ("Who wrote it?", "It was written by Ada.", True),
+        ("Who wrote it?", "It was written by hand.", False),
+        ("Where is the mill?", "The mill stands in Lyon.", True),
+        ("Where is the mill?", "The mill stands upright.", False),
+        ("Why did it stop?", "It stopped because the stream was dry.", True),
+        ("Why did it stop?", "It stopped on the way.", False),
+        ("Is it open?", "It opened in 1889.", False),
+    ],
+)
+def test_the_type_of_a_question_is_looked_for(question: str, sentence: str, typed: bool) -> None:
+    assert has_type(question, sentence) is typed

@@ -1,0 +1,58 @@
+"""Builds the reply and the interaction from an outcome."""
+
+from schemas.chat import ChatMessage, ChatPrompt, ChatReply, Interaction, ReplyError
+from schemas.event import now
+from workers.inference.answer import Outcome
+from workers.inference.backends.backend import Answer
+
+
+def reply_of(prompt: ChatPrompt, outcome: Outcome) -> ChatReply:
+    """Return the one reply that ends the request."""
+    request = prompt.request
+    common = ChatReply(
+        workspace=request.workspace,
+        request_id=request.request_id,
+        conversation_id=request.conversation_id,
+        gateway=request.reply_to.gateway,
+        sequence=0,
+        kind="final",
+        passages=prompt.passages,
+        model=outcome.model,
+        served_by=outcome.served_by,
+    )
+    match outcome.result:
+        case ReplyError() as error:
+            return common.model_copy(update={"kind": "error", "error": error})
+        case Answer() as answer:
+            return common.model_copy(
+                update={
+                    "text": answer.text,
+                    "citations": answer.citations,
+                    "abstained": answer.abstained,
+                    "support": answer.support,
+                    "usage": answer.usage,
+                    "finish_reason": answer.finish_reason,
+                }
+            )
+
+
+def interaction_of(prompt: ChatPrompt, reply: ChatReply) -> Interaction:
+    """Return what history and learning keep of a finished question."""
+    request = prompt.request
+    return Interaction(
+        workspace=request.workspace,
+        request_id=request.request_id,
+        conversation_id=request.conversation_id,
+        question=ChatMessage(role="user", content=prompt.question),
+        answer=reply.text,
+        citations=reply.citations,
+        passages=tuple(dict.fromkeys(passage.document_id for passage in prompt.passages)),
+        abstained=reply.abstained,
+        index_id=prompt.index_id,
+        model=reply.model,
+        served_by=reply.served_by,
+        usage=reply.usage,
+        error=reply.error,
+        asked_at=request.accepted_at,
+        answered_at=now(),
+    )
