@@ -1,0 +1,224 @@
+"""The delivery runtime on a real broker."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from infra.errors import Permanent, Transient
+from infra.kafka.codec import new_envelope
+from infra.kafka.producer import Publisher
+from infra.kafka.runtime import Runtime, Timing
+from infra.kafka.worker import Delivery, Micro, Outgoing, Worker
+from infra.objects.store import ObjectStore
+from schemas.dead_letters import DeadLetter, Reason
+from schemas.ids import deterministic_id
+from schemas.raw import RawEvent
+from tests.events import raw_event
+from tests.eventually import eventually
+from tests.live.kafka.conftest import committed, create, new, read_all, topic_of_its_own
+from topics.catalogue import DEAD_LETTERS, Topic
+
+QUICK = Timing(session_s=6, heartbeat_s=0.2, poll_s=0.1)
+
+
+class Effects:
+    """What handlers did, counted per event, as a sink outside the process would show it."""
+
+    def __init__(self) -> None:
+        self.seen: Counter[str] = Counter()
+        self.fail_once: dict[str, Exception] = {}
+        self.hold: asyncio.Event | None = None
+
+    async def take(self, deliveries: Sequence[Delivery[RawEvent]]) -> None:
+        if self.hold is not None:
+            await self.hold.wait()
+        for delivery in deliveries:
+            if (error := self.fail_once.pop(delivery.body.delivery, None)) is not None:
+                raise error
+            self.seen[delivery.body.delivery] += 1
+
+
+def worker_on(topic: Topic[RawEvent], effects: Effects, *, echo: Topic[RawEvent] | None = None) -> Worker[Effects]:
+    @asynccontextmanager
+    async def tools() -> AsyncIterator[Effects]:
+        yield effects
+
+    worker = Worker(f"tester-{topic.name}", tools=tools)
+
+    @worker.handles(topic, Micro(records=16))
+    async def handle(deliveries: Sequence[Delivery[RawEvent]], tools: Effects) -> Iterable[Outgoing]:
+        await tools.take(deliveries)
+        return [Outgoing(echo, delivery.body, cause=delivery) for delivery in deliveries] if echo else []
+
+    return worker
+
+
+Start = Callable[..., Awaitable[Runtime[Effects]]]
+
+
+@pytest.fixture
+async def start(bootstrap: str, publisher: Publisher, objects: ObjectStore) -> AsyncIterator[Start]:
+    running: list[tuple[Runtime[Any], asyncio.Task[None]]] = []
+
+    async def begin(worker: Worker[Effects]) -> Runtime[Effects]:
+        runtime = Runtime(worker, [bootstrap], publisher, objects, timing=QUICK)
+        running.append((runtime, asyncio.create_task(runtime.run())))
+        return runtime
+
+    async def stopped(runtime: Runtime[Effects]) -> None:
+        for known, task in running:
+            if known is runtime:
+                runtime.stop()
+                await task
+
+    begin.stop = stopped  # type: ignore[attr-defined]
+    yield begin
+    for runtime, task in running:
+        runtime.stop()
+        await task
+
+
+async def publish(publisher: Publisher, topic: Topic[RawEvent], names: Iterable[str]) -> None:
+    for name in names:
+        body = raw_event(name, subject=name)
+        await publisher.publish(topic, body, new_envelope(body, id=body.event_id, source="src_a"))
+
+
+async def test_every_event_is_handled_and_committed_and_a_restart_repeats_none(
+    start: Start, publisher: Publisher, topic: Topic[RawEvent], bootstrap: str
+) -> None:
+    effects = Effects()
+    names = [f"e{number}" for number in range(300)]
+    await publish(publisher, topic, names)
+    worker = worker_on(topic, effects)
+    runtime = await start(worker)
+    await eventually(lambda: len(effects.seen) == 300, within=20)
+    await eventually(lambda: committed_is(bootstrap, worker.group_id, topic.name, 300))
+    await start.stop(runtime)  # type: ignore[attr-defined]
+    await start(worker)
+    await publish(publisher, topic, ["after"])
+    await eventually(lambda: effects.seen["after"] == 1)
+    assert set(effects.seen.values()) == {1}
+
+
+async def committed_is(bootstrap: str, group: str, topic: str, expected: int) -> bool:
+    return await committed(bootstrap, group, topic) == expected
+
+
+async def test_what_was_not_finished_is_delivered_again(
+    start: Start, publisher: Publisher, topic: Topic[RawEvent], bootstrap: str, objects: ObjectStore
+) -> None:
+    effects = Effects()
+    effects.hold = asyncio.Event()
+    worker = worker_on(topic, effects)
+    crashing = Runtime(worker, [bootstrap], publisher, objects, timing=Timing(stop_grace_s=0, session_s=6))
+    task = asyncio.create_task(crashing.run())
+    await publish(publisher, topic, ["a", "b"])
+    await eventually(lambda: crashing.faults() == [])
+    await eventually(lambda: sum(lane.held for lane in crashing._lanes.values()) > 0)
+    crashing.stop()
+    await task
+    assert effects.seen == Counter()
+    effects.hold = None
+    await start(worker)
+    await eventually(lambda: effects.seen == Counter(a=1, b=1), within=20)
+
+
+async def test_poison_is_buried_whole_and_its_neighbours_pass(
+    start: Start,
+    publisher: Publisher,
+    topic: Topic[RawEvent],
+    bootstrap: str,
+    raw_produce: Callable[..., Awaitable[None]],
+) -> None:
+    good = raw_event("good")
+    headers = new_envelope(good, id=good.event_id, source="src_a").headers()
+    poison: list[tuple[dict[str, Any], Reason]] = [
+        ({"value": b"{not json", "headers": headers}, Reason.INVALID_JSON),
+        ({"value": b"\xff\xfe", "headers": headers}, Reason.INVALID_JSON),
+        ({"value": b"{}", "headers": headers}, Reason.SCHEMA_VIOLATION),
+        ({"value": None, "key": b"k", "headers": headers}, Reason.NULL_BODY),
+        ({"value": b"{}", "headers": []}, Reason.INVALID_HEADERS),
+        ({"value": b"{}", "headers": [*headers, ("x", None)]}, Reason.INVALID_HEADERS),
+        ({"value": b"{}", "headers": [*headers, ("x", b"\xff")]}, Reason.INVALID_HEADERS),
+    ]
+    effects = Effects()
+    effects.fail_once = {"refused": Permanent(Reason.REFUSED_BY_SINK, "no")}
+    await publish(publisher, topic, ["first"])
+    for fields, _ in poison:
+        await raw_produce(topic.name, partition=0, **fields)
+    await publish(publisher, topic, ["last"])
+    worker = worker_on(topic, effects)
+    await start(worker)
+    await eventually(lambda: effects.seen == Counter(first=1, last=1), within=20)
+    await eventually(lambda: committed_is(bootstrap, worker.group_id, topic.name, 2 + len(poison)))
+    letters = [
+        DeadLetter.model_validate_json(record.value)  # type: ignore[attr-defined]
+        for record in await read_all(bootstrap, DEAD_LETTERS.name)
+    ]
+    own = sorted((letter for letter in letters if letter.topic == topic.name), key=lambda letter: letter.offset)
+    assert [(letter.reason, letter.value) for letter in own] == [(reason, fields["value"]) for fields, reason in poison]
+    assert [(header.name, header.value) for header in own[5].headers][-1] == ("x", None)
+
+
+async def test_a_dependency_that_comes_back_loses_nothing(
+    start: Start, publisher: Publisher, topic: Topic[RawEvent]
+) -> None:
+    effects = Effects()
+    effects.fail_once = {"b": Transient("qdrant", "down")}
+    await publish(publisher, topic, ["a", "b", "c"])
+    await start(worker_on(topic, effects))
+    await eventually(lambda: effects.seen.keys() == {"a", "b", "c"}, within=20)
+
+
+async def test_what_a_handler_returns_is_published_with_its_cause(
+    start: Start, publisher: Publisher, topic: Topic[RawEvent], bootstrap: str
+) -> None:
+    effects = Effects()
+    trace = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
+    body = raw_event("traced")
+    envelope = new_envelope(body, id=deterministic_id("test", topic.name), source="src_a", trace=trace)
+    await publisher.publish(topic, body, envelope)
+    echo = topic_of_its_own()
+    await create(bootstrap, new(echo))
+    await start(worker_on(topic, effects, echo=echo))
+
+    async def echoed() -> dict[str, bytes] | None:
+        for record in await read_all(bootstrap, echo.name):
+            headers = dict(record.headers)  # type: ignore[attr-defined]
+            if headers.get("cause") == str(envelope.id).encode():
+                return headers
+        return None
+
+    headers = await eventually(echoed, within=20)
+    assert headers is not None
+    assert headers["workspace"] == b"acme"
+    assert trace["traceparent"].split("-")[1].encode() in headers["traceparent"]
+
+
+async def test_members_that_come_and_go_lose_nothing(
+    start: Start, publisher: Publisher, topic: Topic[RawEvent], bootstrap: str
+) -> None:
+    effects = Effects()
+    worker = worker_on(topic, effects)
+    first = await start(worker)
+    await publish(publisher, topic, [f"a{number}" for number in range(50)])
+    await start(worker)
+    await publish(publisher, topic, [f"b{number}" for number in range(50)])
+    await start.stop(first)  # type: ignore[attr-defined]
+    await publish(publisher, topic, [f"c{number}" for number in range(50)])
+    await eventually(lambda: len(effects.seen) == 150, within=40)
+    await eventually(lambda: committed_is(bootstrap, worker.group_id, topic.name, 150))
+
+
+async def test_a_publication_to_an_unreachable_broker_fails_in_time(objects: ObjectStore) -> None:
+    publisher = await Publisher.open(["127.0.0.1:1"], objects, patience_s=1)
+    body = raw_event()
+    async with asyncio.timeout(5):
+        with pytest.raises(Transient, match="kafka"):
+            await publisher.publish(topic_of_its_own(), body, new_envelope(body, id=body.event_id, source="s"))
+    await publisher.close()
