@@ -5,9 +5,8 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-import structlog
-
 from infra.neo4j.client import GraphDriver
+from infra.telemetry.logs import logger
 from workers.graph_builder import store
 from workers.graph_builder.mention import Gazetteer
 from workers.graph_builder.settings import GraphBuilderSettings
@@ -15,7 +14,7 @@ from workers.graph_builder.settings import GraphBuilderSettings
 LOAD_SHARE = 20
 """A workspace's names are read again no sooner than this many times the seconds that the last reading took."""
 
-log = structlog.get_logger(__name__)
+log = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

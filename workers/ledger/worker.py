@@ -1,0 +1,63 @@
+"""Keeps account: where is each event, each document version, each dead letter. Derived from the log, rebuilt by replay.
+
+consumes   raw.events    what was accepted
+           documents     the present state of each document, text included
+           receipts      what the normalizer and each sink did
+           dead.letters  what was given up on
+"""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+
+from infra.kafka.worker import Delivery, Micro, Outgoing, Worker
+from infra.postgres.pool import open_pool
+from infra.settings import PostgresSettings, load
+from infra.telemetry.metrics import Metric, observe
+from schemas.dead_letters import DeadLetter
+from schemas.documents import DocumentVersion
+from schemas.raw import RawEvent
+from schemas.receipts import Receipt
+from topics.catalogue import DEAD_LETTERS, DOCUMENTS, RAW_EVENTS, RECEIPTS
+from workers.ledger import store
+from workers.ledger.rows import document_row, event_row, letter_row, normalised_row, present, receipt_row
+
+
+@asynccontextmanager
+async def open_tools() -> AsyncIterator[store.Pool]:
+    """Open the pool."""
+    async with open_pool(load(PostgresSettings)) as pool:
+        yield pool
+
+
+worker = Worker("ledger", tools=open_tools)
+
+
+@worker.handles(RAW_EVENTS, batch=Micro(records=256))
+async def record_events(deliveries: Sequence[Delivery[RawEvent]], pool: store.Pool) -> Iterable[Outgoing]:
+    """Write down what was accepted."""
+    await store.write_events(pool, [event_row(delivery) for delivery in deliveries])
+    return ()
+
+
+@worker.handles(DOCUMENTS, batch=Micro(records=128))
+async def record_documents(deliveries: Sequence[Delivery[DocumentVersion]], pool: store.Pool) -> Iterable[Outgoing]:
+    """Write down what each document now is."""
+    await store.write_documents(pool, [document_row(delivery.body) for delivery in deliveries])
+    return ()
+
+
+@worker.handles(RECEIPTS, batch=Micro(records=512))
+async def record_receipts(deliveries: Sequence[Delivery[Receipt]], pool: store.Pool) -> Iterable[Outgoing]:
+    """Write down what was done, and measure how long it took until a text could be found."""
+    bodies = [delivery.body for delivery in deliveries]
+    normalised, sunk = present(map(normalised_row, bodies)), present(map(receipt_row, bodies))
+    for searchable in await store.write_receipts(pool, normalised, sunk):
+        observe(Metric.SEARCHABLE_SECONDS, searchable.seconds, searchable.connector)
+    return ()
+
+
+@worker.handles(DEAD_LETTERS, batch=Micro(records=256))
+async def record_letters(deliveries: Sequence[Delivery[DeadLetter]], pool: store.Pool) -> Iterable[Outgoing]:
+    """Write down what was given up on."""
+    await store.write_letters(pool, [letter_row(delivery) for delivery in deliveries])
+    return ()
