@@ -100,7 +100,8 @@ class Runtime(Generic[Tools]):
             stop.cancel()
             for task in ended - {stop}:
                 task.result()
-                raise RuntimeError(f"{self.worker.name}: {task.get_name()} ended by itself")
+                if not self._stopping.is_set():
+                    raise RuntimeError(f"{self.worker.name}: {task.get_name()} ended by itself")
         finally:
             await self._shut_down()
 
