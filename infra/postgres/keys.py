@@ -95,17 +95,34 @@ async def revoke_key(pool: "asyncpg.Pool[asyncpg.Record]", key_id: str) -> bool:
     return bool(status == "UPDATE 1")
 
 
+@dataclass(frozen=True, slots=True)
+class PresentedKey:
+    """A key as a client showed it, its secret hashed: may be held in memory."""
+
+    key_id: str
+    digest: bytes
+
+    @classmethod
+    def parse(cls, key: str) -> "PresentedKey | None":
+        """Return what `key` claims, None if it has not the shape of a key."""
+        match = _KEY.match(key)
+        return cls(match[1], _hash(match[2])) if match else None
+
+
 @translated
+async def verify_presented(pool: "asyncpg.Pool[asyncpg.Record]", key: PresentedKey) -> Principal | None:
+    """Return who `key` belongs to, None if it is unknown, wrong or revoked. Raises Transient."""
+    row = await pool.fetchrow("select workspace, hash, revoked_at from api_keys where key_id = $1", key.key_id)
+    stored = row["hash"] if row else _NOBODY
+    if not hmac.compare_digest(key.digest, stored) or row is None or row["revoked_at"] is not None:
+        return None
+    return Principal(key.key_id, row["workspace"])
+
+
 async def verify_key(pool: "asyncpg.Pool[asyncpg.Record]", key: str) -> Principal | None:
     """Return who `key` belongs to, None if it is malformed, unknown, wrong or revoked. Raises Transient."""
-    match = _KEY.match(key)
-    if match is None:
-        return None
-    row = await pool.fetchrow("select workspace, hash, revoked_at from api_keys where key_id = $1", match[1])
-    stored = row["hash"] if row else _NOBODY
-    if not hmac.compare_digest(_hash(match[2]), stored) or row is None or row["revoked_at"] is not None:
-        return None
-    return Principal(match[1], row["workspace"])
+    presented = PresentedKey.parse(key)
+    return await verify_presented(pool, presented) if presented else None
 
 
 def _hash(secret: str) -> bytes:

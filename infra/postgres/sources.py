@@ -216,6 +216,17 @@ async def find_source(pool: "asyncpg.Pool[asyncpg.Record]", box: SecretBox, sour
 
 
 @translated
+async def find_by_name(pool: "asyncpg.Pool[asyncpg.Record]", workspace: str, name: str) -> Source | None:
+    """Return the workspace's source of that name, without secrets. None if there is none."""
+    row = await pool.fetchrow(
+        f"select {_COLUMNS} from sources where workspace = $1 and name = $2",  # noqa: S608
+        workspace,
+        name,
+    )
+    return _source(row, None) if row else None
+
+
+@translated
 async def list_sources(
     pool: "asyncpg.Pool[asyncpg.Record]", *, workspace: str | None = None, connector: Connector | None = None
 ) -> list[Source]:

@@ -1,0 +1,52 @@
+"""The HTTP door: routes, what surrounds them, and the life of the connections."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from gateway import failures
+from gateway.auth import Authenticating
+from gateway.connections import Connections
+from gateway.middleware import Limiting, Observing
+from gateway.routes import chat, documents, events, graph, health, hooks, search, sources
+from gateway.settings import GatewaySettings
+
+DESCRIPTION = """Takes in a team's events and documents, and answers questions from them with citations.
+
+Every error is `application/problem+json` (RFC 9457) with a stable `code`, except under `/v1/chat/completions`, which
+answers with OpenAI's error body. What is accepted with 202 is on the log; `GET /v1/events/{event_id}` tells the rest.
+"""
+
+
+def create_app(
+    settings: GatewaySettings, open_connections: Callable[[], AbstractAsyncContextManager[Connections]]
+) -> FastAPI:
+    """Return the application. Its lifespan opens the connections and closes them after the last request."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_connections() as connections:
+            app.state.connections = connections
+            yield
+
+    app = FastAPI(
+        title="Millrace",
+        version=version("millrace"),
+        description=DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        lifespan=lifespan,
+        redirect_slashes=False,
+        # The interactive pages load scripts from elsewhere; the document itself is all that clients need.
+        docs_url=None,
+        redoc_url=None,
+    )
+    for routes in (hooks, documents, search, chat, graph, events, sources, health):
+        app.include_router(routes.router)
+    failures.install(app)
+    # Outermost last. Nothing of a body is read before its sender is known and its size is within the limit.
+    app.add_middleware(Authenticating)
+    app.add_middleware(Limiting, settings=settings)
+    app.add_middleware(Observing)
+    return app

@@ -1,0 +1,165 @@
+"""What a gateway process holds open: the log, the ledger's database, the graph."""
+
+import asyncio
+import importlib
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from secrets import token_hex
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from uuid import UUID
+
+import asyncpg
+from fastapi import Depends, Request
+
+from gateway.auth import KeyCheck
+from gateway.probes import Probe, State, ask_all, probes
+from gateway.recent import Recent
+from gateway.settings import Environment, GatewaySettings
+from infra.kafka.producer import Publisher
+from infra.kafka.replies import Replies, ReplyReader
+from infra.objects.store import ObjectStore
+from infra.postgres.keys import PresentedKey, Principal, verify_presented
+from infra.postgres.pool import open_pool
+from infra.postgres.sources import SecretBox, Source, find_by_name, find_source
+from schemas.chat import ReplyTo
+from schemas.envelope import Envelope
+from schemas.event import Event
+from topics.catalogue import Topic
+
+if TYPE_CHECKING:
+    from infra.neo4j.client import GraphDriver
+
+UPLOADS = "uploads"
+"""Name of the source that holds what is uploaded without naming one."""
+
+UPLOADS_AT_ONCE = 2
+"""Large bodies turned into events at once: each takes about four times its size in memory while it is published."""
+
+
+class Publishes(Protocol):
+    """Puts an event on the log; returns once the broker has acknowledged it. Raises Transient("kafka")."""
+
+    async def publish(self, topic: Topic[Any], body: Event, envelope: Envelope, partition: int | None = None) -> None:
+        """Publish one event."""
+
+
+class HearsReplies(Protocol):
+    """Hears the replies to this process's questions."""
+
+    @property
+    def reply_to(self) -> ReplyTo:
+        """Where replies must be sent."""
+
+    async def wait_ready(self, within_s: float) -> None:
+        """Wait until replies are heard. Raises Transient("kafka")."""
+
+    def expect(self, request_id: UUID, workspace: str) -> AbstractContextManager[Replies]:
+        """Hear the replies to one request; entered before it is published."""
+
+
+class Graph:
+    """Opens the graph's driver when the first question comes: it weighs 33 MB, and most processes never ask."""
+
+    def __init__(self, open_driver: "Callable[[], AbstractAsyncContextManager[GraphDriver]]") -> None:
+        self._open = open_driver
+        self._stack = AsyncExitStack()
+        self._driver: GraphDriver | None = None
+        self._opening = asyncio.Lock()
+
+    async def driver(self) -> "GraphDriver":
+        """Return the driver. Nothing is connected until it is used."""
+        async with self._opening:
+            if self._driver is None:
+                # Importing it takes the better part of a second, which must not stand in other requests' way.
+                await asyncio.to_thread(importlib.import_module, "neo4j")
+                self._driver = await self._stack.enter_async_context(self._open())
+        return self._driver
+
+    async def close(self) -> None:
+        """Close the driver if it was opened."""
+        await self._stack.aclose()
+
+
+@dataclass
+class Connections:
+    """Everything that a route may use."""
+
+    settings: GatewaySettings
+    pool: "asyncpg.Pool[asyncpg.Record]"
+    publisher: Publishes
+    replies: HearsReplies
+    graph: Graph
+    box: SecretBox
+    probes: Mapping[str, Probe] = field(default_factory=dict)
+    uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS_AT_ONCE))
+    keys: KeyCheck = field(init=False)
+    sources: Recent[str, Source | None] = field(init=False)
+    upload_sources: Recent[str, Source | None] = field(init=False)
+    readiness: Recent[str, dict[str, State]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        async def verify(key: PresentedKey) -> Principal | None:
+            return await verify_presented(self.pool, key)
+
+        async def find(source_id: str) -> Source | None:
+            return await find_source(self.pool, self.box, source_id)
+
+        async def find_uploads(workspace: str) -> Source | None:
+            return await find_by_name(self.pool, workspace, UPLOADS)
+
+        async def ask(_: str) -> dict[str, State]:
+            return await ask_all(self.probes)
+
+        self.keys = KeyCheck(verify, self.settings.key_cache_s)
+        self.sources = Recent(find, self.settings.source_cache_s)
+        self.upload_sources = Recent(find_uploads, self.settings.source_cache_s)
+        # Anyone may ask: however many do, each dependency is asked once a second.
+        self.readiness = Recent(ask, 1.0)
+
+
+@asynccontextmanager
+async def open_connections(environment: Environment) -> AsyncIterator[Connections]:
+    """Yield what the gateway needs, and flush and close it at the end. Nothing has to be up yet: what is away is
+    reported by /health/ready and answered with 503.
+    """
+    async with AsyncExitStack() as stack:
+        objects = ObjectStore.open(environment.objects.url)
+        pool = await stack.enter_async_context(open_pool(environment.postgres))
+        settings = environment.gateway
+        publisher = await Publisher.open(environment.kafka.bootstrap, objects, settings.publish_timeout_s)
+        stack.push_async_callback(publisher.close)
+        replies = await ReplyReader.open(environment.kafka.bootstrap, _instance(environment), objects)
+        stack.push_async_callback(replies.close)
+        graph = Graph(lambda: _open_graph(environment))
+        stack.push_async_callback(graph.close)
+        yield Connections(
+            settings=settings,
+            pool=pool,
+            publisher=publisher,
+            replies=replies,
+            graph=graph,
+            box=SecretBox.from_settings(environment.secrets),
+            probes=probes(environment, pool),
+        )
+
+
+def _open_graph(environment: Environment) -> "AbstractAsyncContextManager[GraphDriver]":
+    from infra.neo4j.client import open_driver
+
+    return open_driver(environment.neo4j)
+
+
+def _instance(environment: Environment) -> str:
+    """Return an id that no other process has, not even this one's successor: its replies are not for us."""
+    return f"{environment.process.instance or socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
+
+
+def _connections(request: Request) -> Connections:
+    connections: Connections = request.app.state.connections
+    return connections
+
+
+Held = Annotated[Connections, Depends(_connections)]

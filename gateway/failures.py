@@ -1,0 +1,74 @@
+"""Turns every exception that leaves a route into a problem."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from gateway.problems import Code, Problem, respond
+from infra.errors import Permanent, Transient
+from infra.telemetry.logs import logger
+from schemas.dead_letters import Reason
+
+log = logger(__name__)
+
+_BY_STATUS = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED}
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers. What they do not know reaches the outermost middleware, which answers 500."""
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Transient, _transient)
+    app.add_exception_handler(Permanent, _permanent)
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)  # noqa: S101 - registered for it
+    return respond(error, request.scope)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    """Starlette's own: no route, wrong method, unreadable body."""
+    assert isinstance(error, HTTPException)  # noqa: S101
+    code = _BY_STATUS.get(error.status_code, Code.INVALID_REQUEST)
+    return respond(Problem(code, code.value.meaning, error.headers), request.scope)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    return respond(invalid(error.errors()), request.scope)
+
+
+def invalid(faults: Sequence[Any]) -> Problem:
+    """Return the problem that names each fault of a pydantic validation; the input itself is not repeated."""
+    if any(fault["type"] == "json_invalid" for fault in faults):
+        return Problem(Code.INVALID_JSON)
+    errors = [{"pointer": _pointer(fault["loc"]), "detail": fault["msg"]} for fault in faults[:20]]
+    return Problem(Code.INVALID_REQUEST, errors=errors)
+
+
+def _pointer(place: Sequence[str | int]) -> str:
+    head, *rest = place or ("",)
+    parts = [str(part).replace("~", "~0").replace("/", "~1") for part in rest]
+    return "/" + "/".join(parts) if head == "body" else "/".join([str(head), *parts])
+
+
+async def _transient(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Transient)  # noqa: S101
+    log.warning("dependency failed", dependency=error.dependency, cause=error.detail, path=request.url.path)
+    headers = {"Retry-After": str(max(1, round(error.retry_after)))} if error.retry_after else None
+    broker = error.dependency == "kafka"
+    code = Code.BROKER_UNAVAILABLE if broker else Code.DEPENDENCY_UNAVAILABLE
+    return respond(Problem(code, headers=headers, dependency=error.dependency), request.scope)
+
+
+async def _permanent(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Permanent)  # noqa: S101
+    log.warning("request refused", reason=error.reason, cause=error.detail, path=request.url.path)
+    code = Code.PAYLOAD_TOO_LARGE if error.reason is Reason.OVERSIZE else Code.REFUSED
+    return respond(Problem(code, f"{code.value.meaning} Reason: {error.reason}."), request.scope)

@@ -1,0 +1,118 @@
+"""What surrounds every request: id, metrics, the last catch, limits. Plain ASGI: a request costs no extra task."""
+
+import asyncio
+from time import perf_counter
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.problems import REQUEST_ID, Code, Problem, respond
+from gateway.settings import GatewaySettings
+from infra.telemetry.logs import bind, logger
+from infra.telemetry.metrics import Metric, count, observe
+
+log = logger(__name__)
+
+_METHODS = frozenset({"GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS"})
+
+
+class Observing:
+    """Gives each request an id, counts and times it by route, and answers 500 where nothing else answered."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = str(uuid4())
+        scope.setdefault("state", {})[REQUEST_ID] = request_id
+        status = 0
+        started = perf_counter()
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        try:
+            with bind(request_id=request_id):
+                try:
+                    await self.app(scope, receive, sending)
+                except Exception:
+                    log.exception("request failed", path=scope["path"])
+                    if status:
+                        raise  # the answer has begun: only a broken connection can tell the client
+                    await respond(Problem(Code.INTERNAL_ERROR), scope)(scope, receive, sending)
+        finally:
+            _record(scope, status, perf_counter() - started)
+
+
+def _record(scope: Scope, status: int, seconds: float) -> None:
+    """Count by the route's template: a path would make one time series per document."""
+    route = getattr(scope.get("route"), "path", "unmatched")
+    method = scope["method"] if scope["method"] in _METHODS else "other"
+    count(Metric.HTTP_REQUESTS_TOTAL, route, method, str(status or 499))
+    observe(Metric.HTTP_SECONDS, seconds, route, method)
+
+
+class Limiting:
+    """Refuses a body over its route's limit as soon as that is known, and one that does not arrive in time.
+
+    The declared length is checked before anything is read; a chunked body is counted as it comes.
+    """
+
+    def __init__(self, app: ASGIApp, settings: GatewaySettings) -> None:
+        self.app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        limit = self._limit(scope["path"])
+        declared = Headers(scope=scope).get("content-length", "0")
+        if not (declared.isascii() and declared.isdigit()):
+            await respond(Problem(Code.INVALID_HEADER, "content-length is not a number"), scope)(scope, receive, send)
+        elif int(declared) > limit:
+            await respond(_too_large(limit), scope)(scope, receive, send)
+        else:
+            await self.app(scope, self._counting(receive, limit), send)
+
+    def _limit(self, path: str) -> int:
+        if path.startswith("/v1/hooks/"):
+            return self._settings.max_hook_bytes
+        return self._settings.max_upload_bytes if path == "/v1/documents" else self._settings.max_request_bytes
+
+    def _counting(self, receive: Receive, limit: int) -> Receive:
+        seen = 0
+        complete = False
+        deadline = asyncio.get_running_loop().time() + self._settings.body_timeout_s
+
+        async def counting() -> Message:
+            nonlocal seen, complete
+            if complete:
+                return await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError as error:
+                raise Problem(Code.REQUEST_TIMEOUT, headers={"Connection": "close"}) from error
+            if message["type"] == "http.request":
+                seen += len(message.get("body", b""))
+                complete = not message.get("more_body", False)
+                if seen > limit:
+                    raise _too_large(limit)
+            return message
+
+        return counting
+
+
+def _too_large(limit: int) -> Problem:
+    # The rest of the body is still under way: the connection cannot serve another request.
+    detail = f"the body is over the limit of {limit} bytes"
+    return Problem(Code.PAYLOAD_TOO_LARGE, detail, {"Connection": "close"}, limit_bytes=limit)

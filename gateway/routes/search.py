@@ -1,0 +1,116 @@
+"""Search, and questions answered from the sources."""
+
+from time import perf_counter
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from gateway.asking import ask
+from gateway.auth import NEEDS_KEY, Caller
+from gateway.connections import Held
+from gateway.documenting import AUTHENTICATED, PUBLISHING, problems
+from gateway.problems import Code
+from schemas.chat import ChatMessage, ChatReply, Citation, Passage, SearchFilters
+
+router = APIRouter(tags=["search"], dependencies=[NEEDS_KEY])
+
+MAX_QUESTION = 8_000
+"""Characters of a question: an encoder reads about 1,000 of them, a model's context holds a few of these."""
+
+Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_QUESTION)]
+
+ASKING = (
+    *AUTHENTICATED,
+    *PUBLISHING,
+    Code.INVALID_JSON,
+    Code.INVALID_REQUEST,
+    Code.ANSWER_FAILED,
+    Code.DEADLINE_PASSED,
+)
+"""What a route that waits for a reply may answer."""
+
+
+class Filters(SearchFilters):
+    """What may be found, beyond the workspace, which always applies. Empty means no restriction."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Query(BaseModel):
+    """A question to the sources."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"query": "Who fixed the login timeout?", "top_k": 5, "filters": {"kinds": ["issue"]}}]
+        },
+    )
+
+    query: Question
+    top_k: int = Field(default=5, ge=1, le=100)
+    filters: Filters = Filters()
+
+
+class Found(BaseModel):
+    """Passages, best first. `document.text[start:end] == text` holds for each at its version."""
+
+    passages: list[Passage]
+    took_ms: float
+
+
+class Answer(BaseModel):
+    """An answer with its sources. `abstained`: the sources do not hold it, and the text says so."""
+
+    answer: str
+    abstained: bool
+    support: float | None
+    citations: list[Citation]
+    passages: list[Passage]
+    model: str
+    served_by: str
+    request_id: UUID
+
+
+@router.post("/v1/search", response_model=Found, responses=problems(*ASKING))
+async def search(query: Query, caller: Caller, held: Held) -> Found:
+    """Find passages."""
+    started = perf_counter()
+    reply = await ask(
+        held,
+        caller.workspace,
+        purpose="search",
+        messages=[ChatMessage(role="user", content=query.query)],
+        top_k=query.top_k,
+        filters=query.filters,
+    )
+    return Found(passages=list(reply.passages), took_ms=round((perf_counter() - started) * 1000, 1))
+
+
+@router.post("/v1/rag/query", response_model=Answer, responses=problems(*ASKING))
+async def answer_question(query: Query, caller: Caller, held: Held) -> Answer:
+    """Answer one question from the sources. Leaves no conversation behind."""
+    reply = await ask(
+        held,
+        caller.workspace,
+        purpose="query",
+        messages=[ChatMessage(role="user", content=query.query)],
+        top_k=query.top_k,
+        filters=query.filters,
+    )
+    return answer_of(reply)
+
+
+def answer_of(reply: ChatReply) -> Answer:
+    """Return a final reply as clients see it."""
+    return Answer(
+        answer=reply.text,
+        abstained=reply.abstained,
+        support=reply.support,
+        citations=list(reply.citations),
+        passages=list(reply.passages),
+        model=reply.model,
+        served_by=reply.served_by,
+        request_id=reply.request_id,
+    )

@@ -1,0 +1,99 @@
+"""Settings of the gateway, read from the environment at its start."""
+
+from dataclasses import dataclass
+from typing import Self
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from infra.settings import (
+    INSECURE,
+    KafkaSettings,
+    Neo4jSettings,
+    ObjectStoreSettings,
+    PostgresSettings,
+    ProcessSettings,
+    QdrantSettings,
+    RedisSettings,
+    SecretsSettings,
+    Settings,
+    SettingsError,
+    load,
+)
+
+MIB = 1024 * 1024
+
+
+class GatewaySettings(Settings):
+    """Addresses, limits and patience of the HTTP door."""
+
+    host: str = Field(default="127.0.0.1", alias="MILLRACE_GATEWAY_HOST")
+    port: int = Field(default=8080, ge=0, le=65_535, alias="MILLRACE_GATEWAY_PORT")
+    max_upload_bytes: int = Field(default=32 * MIB, ge=1024, alias="MILLRACE_MAX_BODY_BYTES")
+    """Largest body of POST /v1/documents."""
+    max_hook_bytes: int = Field(default=5 * MIB, ge=1024, alias="MILLRACE_MAX_HOOK_BYTES")
+    max_request_bytes: int = Field(default=MIB, ge=1024, alias="MILLRACE_MAX_REQUEST_BYTES")
+    """Largest body of every other request."""
+    body_timeout_s: float = Field(default=60, gt=0, alias="MILLRACE_BODY_TIMEOUT_S")
+    """A client that has not sent its whole body by then is refused with 408."""
+    publish_timeout_s: float = Field(default=4, gt=0, le=5, alias="MILLRACE_PUBLISH_TIMEOUT_S")
+    """How long a request waits for the broker before it is answered 503."""
+    answer_timeout_s: float = Field(default=60, gt=0, le=600, alias="MILLRACE_ANSWER_TIMEOUT_S")
+    search_timeout_s: float = Field(default=10, gt=0, le=600, alias="MILLRACE_SEARCH_TIMEOUT_S")
+    key_cache_s: float = Field(default=5, ge=0, le=60, alias="MILLRACE_KEY_CACHE_S")
+    """For how long a verified key is believed: a revocation takes effect within these seconds."""
+    source_cache_s: float = Field(default=5, ge=0, le=60, alias="MILLRACE_SOURCE_CACHE_S")
+    event_wait_s: float = Field(default=1, ge=0, le=10, alias="MILLRACE_EVENT_WAIT_S")
+    """How long GET /v1/events/{id} waits for the ledger to hear of an event just accepted."""
+    history_turns: int = Field(default=10, ge=0, le=100, alias="MILLRACE_HISTORY_TURNS")
+    """Questions with their answers of a conversation that are sent along with the next question."""
+    stop_timeout_s: int = Field(default=20, ge=1, le=300, alias="MILLRACE_STOP_TIMEOUT_S")
+    """How long a stop waits for requests in flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """All that a gateway process reads from its environment."""
+
+    process: ProcessSettings
+    gateway: GatewaySettings
+    kafka: KafkaSettings
+    postgres: PostgresSettings
+    objects: ObjectStoreSettings
+    secrets: SecretsSettings
+    neo4j: Neo4jSettings
+    qdrant: QdrantSettings
+    redis: RedisSettings
+
+    @classmethod
+    def read(cls) -> Self:
+        """Read and check everything. Raises SettingsError naming the variable."""
+        environment = cls(
+            process=load(ProcessSettings),
+            gateway=load(GatewaySettings),
+            kafka=load(KafkaSettings),
+            postgres=load(PostgresSettings),
+            objects=load(ObjectStoreSettings),
+            secrets=load(SecretsSettings),
+            neo4j=load(Neo4jSettings),
+            qdrant=load(QdrantSettings),
+            redis=load(RedisSettings),
+        )
+        if environment.process.mode == "production":
+            environment.refuse_insecure()
+        return environment
+
+    def refuse_insecure(self) -> None:
+        """Raises SettingsError if a secret is one that everybody knows. Redis may have none where nobody else can
+        reach it, but not a guessable one.
+        """
+        redis_password = urlsplit(self.redis.url.get_secret_value()).password
+        secrets = {
+            "POSTGRES_DSN": urlsplit(self.postgres.dsn.get_secret_value()).password or "",
+            "NEO4J_PASSWORD": self.neo4j.password.get_secret_value(),
+            "MILLRACE_SECRET_KEY": self.secrets.secret_key.get_secret_value(),
+            **({"REDIS_URL": redis_password} if redis_password is not None else {}),
+        }
+        weak = [name for name, secret in secrets.items() if secret in INSECURE]
+        if weak:
+            raise SettingsError(f"bad settings: {', '.join(weak)}: MILLRACE_MODE=production refuses a default secret")
