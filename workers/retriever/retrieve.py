@@ -1,0 +1,157 @@
+"""Finds the passages for a question."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Protocol
+
+from qdrant_client import AsyncQdrantClient
+
+from infra.models.encoder import Encoder, FloatArray
+from infra.models.sparse import query_vector, tokenise
+from infra.telemetry.metrics import Metric, observe
+from schemas.chat import ChatRequest, Passage
+from workers.retriever.choose import Span, choose
+from workers.retriever.embed import QuestionEmbedder
+from workers.retriever.filters import searchable
+from workers.retriever.fuse import Candidate, fuse
+from workers.retriever.passages import passage_of
+from workers.retriever.question import Question, possible_names, read_question, without_names
+from workers.retriever.settings import RetrieverSettings
+from workers.retriever.store import Found, IndexReader
+
+MOST_TERMS = 24
+"""Terms of a question whose weights are asked for: more come only from pasted text, where single terms matter less."""
+SPARE = 2
+"""Candidates looked at per passage wanted, so that replaced, deleted and repeated ones leave no gap."""
+
+
+class LiveIndex(Protocol):
+    """The row of the registry that questions read."""
+
+    index_id: str
+    collection: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """What was found for a question, and by what."""
+
+    question: Question
+    index_id: str = ""
+    passages: tuple[Passage, ...] = ()
+    term_weights: dict[str, float] = field(default_factory=dict)
+
+
+class NoLiveIndex(Exception):  # noqa: N818 - reads as the finding that it is
+    """No index is live: nothing has been embedded here yet."""
+
+
+class Retriever:
+    """Embeds, searches, fuses and chooses, in the live index and with that index's model."""
+
+    def __init__(
+        self,
+        client: AsyncQdrantClient,
+        live: Callable[[], Awaitable[LiveIndex | None]],
+        encoder_of: Callable[[str], Awaitable[Encoder]],
+        embedder: QuestionEmbedder,
+        settings: RetrieverSettings,
+    ) -> None:
+        self._client = client
+        self._live = live
+        self._encoder_of = encoder_of
+        self._embedder = embedder
+        self._settings = settings
+
+    async def retrieve(self, request: ChatRequest) -> Retrieved:
+        """Return the passages for the conversation's question, best first. Raises NoLiveIndex, Transient, Permanent."""
+        started = perf_counter()
+        question = read_question(request.messages)
+        index = await self._live()
+        if index is None:
+            raise NoLiveIndex
+        reader = IndexReader(self._client, index.collection)
+        encoder = await self._encoder_of(index.model)
+        vector, names = await self._understood(encoder, reader, request.workspace, question.searched)
+        found = await reader.search(
+            request.workspace,
+            searchable(request.workspace, request.filters),
+            dense=vector,
+            sparse=query_vector(question.searched),
+            terms=list(dict.fromkeys(tokenise(question.searched)))[:MOST_TERMS],
+            limit=max(self._settings.candidates, request.top_k),
+        )
+        passages = await self._passages(reader, request, self._ranked(found, names), found, vector)
+        observe(Metric.SEARCH_SECONDS, perf_counter() - started)
+        return Retrieved(question, index.index_id, tuple(passages), found.term_weights)
+
+    async def _understood(
+        self, encoder: Encoder, reader: IndexReader, workspace: str, text: str
+    ) -> tuple[FloatArray, Sequence[str]]:
+        """Return the question's vector and the authors that it names.
+
+        Names are looked up while the whole text is embedded: few questions name anyone, and only those are embedded
+        a second time, without the name.
+        """
+        vector, names = await asyncio.gather(
+            self._embedder.embed(encoder, workspace, text), reader.authors_among(workspace, possible_names(text))
+        )
+        nameless = without_names(text, names)
+        if nameless != text:
+            vector = await self._embedder.embed(encoder, workspace, nameless)
+        return vector, names
+
+    def _ranked(self, found: Found, names: Sequence[str]) -> list[Candidate]:
+        named = set(names)
+        return fuse(
+            found.dense,
+            found.sparse,
+            by_named_author={point for point, authors in found.authors.items() if named & authors},
+            dense_weight=self._settings.dense_weight,
+            author_bonus=self._settings.author_bonus,
+        )
+
+    async def _passages(
+        self,
+        reader: IndexReader,
+        request: ChatRequest,
+        ranked: Sequence[Candidate],
+        found: Found,
+        vector: FloatArray,
+    ) -> list[Passage]:
+        """Return the passages of the best candidates that are of the present state and do not repeat each other."""
+        sentences = request.purpose != "search"
+        likely = [candidate.point for candidate in ranked[: request.top_k]]
+        payloads, chosen = await asyncio.gather(
+            reader.payloads(request.workspace, likely, sentences=sentences),
+            _chosen(reader, request, [found.spans[candidate.point] for candidate in ranked]),
+        )
+        missing = [point for point in chosen if point not in payloads]
+        payloads.update(await reader.payloads(request.workspace, missing, sentences=sentences))
+        return _numbered([candidate for candidate in ranked if candidate.point in chosen], payloads, vector)
+
+
+async def _chosen(reader: IndexReader, request: ChatRequest, ranked: Sequence[Span]) -> list[str]:
+    """Return the points of the passages, asking for no more heads than are likely to be needed."""
+    looked_at = SPARE * request.top_k
+    while True:
+        spans = ranked[:looked_at]
+        heads = await reader.heads(request.workspace, list({span.document for span in spans}))
+        chosen = choose(spans, heads, request.top_k)
+        if len(chosen) == request.top_k or looked_at >= len(ranked):
+            return chosen
+        looked_at *= 2
+
+
+def _numbered(
+    chosen: Sequence[Candidate], payloads: Mapping[str, Mapping[str, object]], vector: FloatArray
+) -> list[Passage]:
+    """Number what is still there: a point may have been replaced between the search and the reading."""
+    present = [candidate for candidate in chosen if candidate.point in payloads]
+    return [
+        passage_of(number, candidate, payloads[candidate.point], vector)
+        for number, candidate in enumerate(present, start=1)
+    ]
