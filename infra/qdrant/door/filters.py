@@ -43,6 +43,24 @@ _MATCHES: dict[str, Any] = {
 _BOUNDS = ("gte", "gt", "lte", "lt")
 
 
+class _Truth:
+    """A boolean that the bindings read as one.
+
+    They try integer before boolean, and Python's True is an integer: `MatchValue(True)` would look for 1 and match no
+    boolean. A numpy boolean is no integer, and they know it by the name of its type; importing numpy for that would
+    cost a quarter of this process.
+    """
+
+    def __init__(self, value: bool) -> None:
+        self._value = value
+
+    def __bool__(self) -> bool:
+        return self._value
+
+
+_Truth.__module__, _Truth.__name__ = "numpy", "bool_"
+
+
 def read_filter(value: object, depth: int = 0) -> Filter | None:
     """Return the engine's filter, None for null. Raises BadRequest, Malformed, Unsupported."""
     if value is None:
@@ -136,6 +154,8 @@ def _match(value: object) -> Any:
         if name in fields:
             operand = fields.take(name)
             fields.done()
+            if isinstance(operand, bool):
+                operand = _Truth(operand)
             return kind(items(operand, f"match.{name}") if name in ("any", "except") else operand)
     fields.done()
     raise Malformed(f"match: expected one of {', '.join(_MATCHES)}")

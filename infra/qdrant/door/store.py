@@ -98,7 +98,8 @@ class Store:
             return False
         self._replace(self.catalogue.without_collection(name))
         self._open.pop(name).close()
-        shutil.rmtree(self._folder(entry))
+        # threads of the engine may still be removing files of their own; what is left goes at the next start
+        shutil.rmtree(self._folder(entry), ignore_errors=True)
         return True
 
     def redefine(self, name: str, changes: dict[str, Any]) -> None:
