@@ -3,6 +3,7 @@
 SIGTERM and SIGINT stop it cleanly: no new connections, requests in flight end, what is published is flushed.
 """
 
+import signal
 import sys
 
 import uvicorn
@@ -46,6 +47,9 @@ def main() -> int:
             timeout_graceful_shutdown=settings.stop_timeout_s,
         )
     )
+    # Uvicorn raises the signal again once it has stopped cleanly: by default that would end the process here and now.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     try:
         server.run()
     finally:

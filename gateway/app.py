@@ -41,6 +41,8 @@ def create_app(
         # The interactive pages load scripts from elsewhere; the document itself is all that clients need.
         docs_url=None,
         redoc_url=None,
+        # Spans are made once, by infra.telemetry.tracing; the built-in ones would double them and record stack traces.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     for routes in (hooks, documents, search, chat, graph, events, sources, health):
         app.include_router(routes.router)

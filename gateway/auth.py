@@ -70,7 +70,7 @@ class KeyCheck:
         return await self._recent.get(presented) if presented else None
 
 
-def _principal(request: Request) -> Principal:
+async def _principal(request: Request) -> Principal:
     principal: Principal = request.scope["state"][PRINCIPAL]
     return principal
 

@@ -157,7 +157,7 @@ def _instance(environment: Environment) -> str:
     return f"{environment.process.instance or socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
 
 
-def _connections(request: Request) -> Connections:
+async def _connections(request: Request) -> Connections:
     connections: Connections = request.app.state.connections
     return connections
 
