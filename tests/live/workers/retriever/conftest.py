@@ -1,0 +1,48 @@
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+from qdrant_client import AsyncQdrantClient
+
+from infra.local.artifacts import model_folder
+from infra.local.fetch import fetch_model
+from infra.models.encoder import Encoder
+from infra.models.openvino import OpenVinoEncoder
+from infra.qdrant.client import open_client
+from infra.qdrant.collections import ensure_collection
+from tests.live.qdrant.doors import Door
+from tests.live.workers.retriever.library import Library
+from workers.retriever.embed import QuestionEmbedder
+
+MODEL = "all-MiniLM-L6-v2"
+
+
+@pytest_asyncio.fixture(scope="session")
+async def door(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Door]:
+    running = Door(tmp_path_factory.mktemp("retriever") / "root")
+    await running.start()
+    yield running
+    await running.kill()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def client(door: Door) -> AsyncIterator[AsyncQdrantClient]:
+    async with open_client(door.settings) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(scope="session")
+async def encoder() -> AsyncIterator[Encoder]:
+    await fetch_model(MODEL)
+    opened = OpenVinoEncoder.open(model_folder(MODEL), MODEL)
+    yield opened
+    await opened.close()
+
+
+@pytest_asyncio.fixture
+async def library(client: AsyncQdrantClient, encoder: Encoder) -> AsyncIterator[Library]:
+    collection = f"library-{uuid4().hex[:12]}"
+    await ensure_collection(client, collection, encoder.dimension)
+    yield Library(client, collection, encoder, QuestionEmbedder())
+    await client.delete_collection(collection)
