@@ -30,6 +30,7 @@ server.https.enabled=false
 server.default_listen_address={host}
 server.default_advertised_address={host}
 server.memory.pagecache.size=64m
+internal.server.bolt.thread_pool_shutdown_wait_time=200ms
 db.tx_log.preallocate=false
 db.tx_log.rotation.size=16m
 db.tx_log.rotation.retention_policy=keep_none
