@@ -2,47 +2,67 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from time import perf_counter
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from infra.errors import Permanent
+from infra.settings import SettingsError
+from infra.telemetry.metrics import Metric, count, observe
 from schemas.dead_letters import Reason
 
 FloatArray = NDArray[np.float32]
+Use = Literal["document", "query"]
 
 UNIT_TOLERANCE = 1e-3
 """How far a vector's length may be from 1: float32 rounding stays under 1e-6, a half-precision server under 1e-3."""
 
 
-class EncoderError(Exception):
+class EncoderError(SettingsError):
     """An encoder cannot be opened: the message names the model or setting and what to do."""
 
 
 class Encoder(ABC):
     """Turns texts into unit vectors whose inner product is their cosine similarity.
 
-    Both methods raise `Transient` when a served model is away and `Permanent` when it refuses the text for good. CPU
-    work runs in a thread: awaiting them never blocks the event loop.
+    Encoding raises `Transient` when a served model is away and `Permanent` when it refuses the text for good or returns
+    what is no unit vector. CPU work runs in a thread: awaiting never blocks the event loop.
     """
 
-    model_id: str
-    """Names the model and what else decides its vectors; two encoders with one id give the same vectors."""
-    dimension: int
-    max_tokens: int
-    """Longer texts are cut, not refused."""
+    def __init__(self, model_id: str, dimension: int, max_tokens: int) -> None:
+        self.model_id = model_id
+        """Names the model and what else decides its vectors: two encoders with one id give the same vectors."""
+        self.dimension = dimension
+        self.max_tokens = max_tokens
+        """Longer texts are cut, not refused."""
 
-    @abstractmethod
     async def encode_documents(self, texts: Sequence[str]) -> FloatArray:
         """Return float32 [len(texts), dimension], unit rows in the order of `texts`. No texts give shape [0, dim]."""
+        if not texts:
+            return np.zeros((0, self.dimension), dtype=np.float32)
+        return await self._measured(texts, "document")
 
-    @abstractmethod
     async def encode_query(self, text: str) -> FloatArray:
         """Return float32 [dimension], unit length."""
+        vectors = await self._measured([text], "query")
+        return np.asarray(vectors[0], dtype=np.float32)
 
     async def close(self) -> None:
         """Free what the encoder holds (threads, connections)."""
         return
+
+    @abstractmethod
+    async def _vectors(self, texts: Sequence[str], use: Use) -> FloatArray:
+        """Return float32 [len(texts), dimension], unit rows; `texts` is not empty."""
+
+    async def _measured(self, texts: Sequence[str], use: Use) -> FloatArray:
+        started = perf_counter()
+        vectors = checked(await self._vectors(texts, use), len(texts), self.dimension)
+        observe(Metric.ENCODE_SECONDS, perf_counter() - started, self.model_id, use)
+        count(Metric.ENCODE_TEXTS_TOTAL, self.model_id, use, by=len(texts))
+        return vectors
 
 
 def checked(vectors: FloatArray, rows: int, dimension: int) -> FloatArray:
@@ -57,11 +77,9 @@ def checked(vectors: FloatArray, rows: int, dimension: int) -> FloatArray:
         raise Permanent(Reason.INVALID_VECTOR, f"expected float32, got {vectors.dtype}")
     if not np.isfinite(vectors).all():
         raise Permanent(Reason.INVALID_VECTOR, "a vector holds a value that is not finite")
-    lengths = np.linalg.norm(vectors, axis=1)
-    if rows and float(np.abs(lengths - 1).max()) > UNIT_TOLERANCE:
-        raise Permanent(
-            Reason.INVALID_VECTOR, f"a vector has length {float(lengths[np.abs(lengths - 1).argmax()]):.4f}"
-        )
+    off = np.abs(np.linalg.norm(vectors, axis=1) - 1)
+    if rows and float(off.max()) > UNIT_TOLERANCE:
+        raise Permanent(Reason.INVALID_VECTOR, f"a vector's length is off by {float(off.max()):.4f} from 1")
     return vectors
 
 

@@ -66,21 +66,6 @@ class Part(StrEnum):
     HEAD = "head"
 
 
-INDEXED: dict[Key, models.PayloadSchemaType] = {
-    Key.WORKSPACE: models.PayloadSchemaType.KEYWORD,
-    Key.DOCUMENT: models.PayloadSchemaType.KEYWORD,
-    Key.PART: models.PayloadSchemaType.KEYWORD,
-    Key.SOURCE: models.PayloadSchemaType.KEYWORD,
-    Key.CONNECTOR: models.PayloadSchemaType.KEYWORD,
-    Key.KIND: models.PayloadSchemaType.KEYWORD,
-    Key.LANGUAGE: models.PayloadSchemaType.KEYWORD,
-    Key.AUTHORS: models.PayloadSchemaType.KEYWORD,
-    Key.VERSION: models.PayloadSchemaType.INTEGER,
-    Key.UPDATED_AT: models.PayloadSchemaType.FLOAT,
-}
-"""Payload fields that filters use."""
-
-
 @dataclass(frozen=True, slots=True)
 class EncodedChunk:
     """A chunk with all that its point holds. `sentences` are code point offsets into the document's text."""
