@@ -32,7 +32,7 @@ _CONTENTION = frozenset(
         "Neo.TransientError.Transaction.DeadlockDetected",
         "Neo.TransientError.Transaction.LockAcquisitionTimeout",
         "Neo.TransientError.Transaction.LockClientStopped",
-        # A node that a MERGE found was deleted by another transaction while this one waited for its lock.
+        # A node that was read before another transaction deleted it.
         "Neo.ClientError.Statement.EntityNotFound",
     }
 )

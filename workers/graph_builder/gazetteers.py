@@ -30,9 +30,10 @@ class Gazetteers:
     Memory is bounded by `gazetteer_total` names over all workspaces (about 0.5 kB each, see docs/decisions/0007).
     """
 
-    def __init__(self, graph: GraphDriver, settings: GraphBuilderSettings) -> None:
+    def __init__(self, graph: GraphDriver, settings: GraphBuilderSettings, load_share: float = LOAD_SHARE) -> None:
         self._graph = graph
         self._settings = settings
+        self._load_share = load_share
         self._loaded: OrderedDict[str, _Loaded] = OrderedDict()
         self._loading: dict[str, asyncio.Lock] = {}
 
@@ -48,7 +49,7 @@ class Gazetteers:
         return held.gazetteer
 
     def _lifetime(self, held: _Loaded) -> float:
-        return max(self._settings.gazetteer_refresh_s, LOAD_SHARE * held.took)
+        return max(self._settings.gazetteer_refresh_s, self._load_share * held.took)
 
     async def _load(self, workspace: str) -> _Loaded:
         started = time.monotonic()

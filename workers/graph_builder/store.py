@@ -9,7 +9,7 @@ change until the commit.
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from infra.neo4j.client import GraphDriver, Row
+from infra.neo4j.client import DEPENDENCY, Contention, GraphDriver, Row
 from workers.graph_builder.mention import KINDS, Known
 from workers.graph_builder.plan import DocumentPlan
 
@@ -29,10 +29,14 @@ MATCH (:Document {id: id})-[r:STATES|LINKS_TO]->(n)
 RETURN DISTINCT type(r) = 'STATES' AS entity, n.id AS id
 """
 _LOCK_ENTITIES = """
-UNWIND $rows AS row
-MERGE (e:Entity {id: row.id}) ON CREATE SET e.named_version = 0
+UNWIND $ids AS id
+MERGE (e:Entity {id: id}) ON CREATE SET e.named_version = 0
 SET e.lock = 0
 """
+# A node that another transaction deletes while this one waits for its lock is gone afterwards, and Neo4j says nothing:
+# what is stated of it would be lost. All locks are held when this is asked, so none can vanish after it.
+_COUNT_ENTITIES = "UNWIND $ids AS id MATCH (e:Entity {id: id}) RETURN count(e) AS present"
+_COUNT_PAGES = "UNWIND $ids AS id MATCH (p:Page {id: id}) RETURN count(p) AS present"
 _LOCK_PAGES = """
 UNWIND $ids AS id
 MERGE (p:Page {id: id}) ON CREATE SET p.workspace = split(id, '/')[0]
@@ -131,8 +135,8 @@ async def _replace(transaction: "AsyncTransaction", plans: Sequence[DocumentPlan
     links = _links(plans)
     entities = _sorted_ids([row["id"] for row in old if row["entity"]], [row["entity"] for row in states + mentions])
     pages = _sorted_ids([row["id"] for row in old if not row["entity"]], [row["page"] for row in links])
-    await _run(transaction, _LOCK_ENTITIES, rows=[{"id": entity} for entity in entities])
-    await _run(transaction, _LOCK_PAGES, ids=pages)
+    await _lock(transaction, _LOCK_ENTITIES, _COUNT_ENTITIES, entities)
+    await _lock(transaction, _LOCK_PAGES, _COUNT_PAGES, pages)
     await _run(transaction, _CLEAR, ids=nodes)
     await _run(transaction, _CLEAR_RELATIONS, ids=nodes)
     await _run(transaction, _DESCRIBE, rows=[plan.properties for plan in plans])
@@ -144,6 +148,16 @@ async def _replace(transaction: "AsyncTransaction", plans: Sequence[DocumentPlan
     await _run(transaction, _FORGET_ENTITIES, ids=entities)
     await _run(transaction, _FORGET_PAGES, ids=pages)
     await _run(transaction, _MENTION, rows=mentions)
+
+
+async def _lock(transaction: "AsyncTransaction", lock: str, present: str, ids: list[str]) -> None:
+    """Make sure that the nodes exist and stay as they are until the commit. Raises Contention if one vanished."""
+    if not ids:
+        return
+    await _run(transaction, lock, ids=ids)
+    (row,) = await _rows(transaction, present, ids=ids)
+    if row["present"] != len(ids):
+        raise Contention(DEPENDENCY, f"{len(ids) - row['present']} nodes vanished while their locks were awaited")
 
 
 def _links(plans: Sequence[DocumentPlan]) -> list[Row]:
