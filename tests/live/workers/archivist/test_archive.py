@@ -1,0 +1,93 @@
+from datetime import timedelta
+from itertools import permutations
+from uuid import UUID, uuid4
+
+import pytest
+
+from schemas.chat import ChatMessage, Citation, Interaction, ReplyError, Usage
+from tests.deliveries import delivery
+from tests.events import AT
+from workers.archivist.store import Pool
+from workers.archivist.worker import archive
+
+CONVERSATION = UUID(int=7)
+
+
+@pytest.fixture
+def workspace() -> str:
+    return f"w{uuid4().hex}"
+
+
+def asked(workspace: str, question: str, after: int, **fields: object) -> Interaction:
+    """A question asked `after` seconds into conversation 7, answered two seconds later."""
+    values: dict[str, object] = {
+        "workspace": workspace,
+        "request_id": uuid4(),
+        "conversation_id": CONVERSATION,
+        "question": ChatMessage(role="user", content=question),
+        "answer": f"To {question}",
+        "asked_at": AT + timedelta(seconds=after),
+        "answered_at": AT + timedelta(seconds=after + 2),
+    }
+    return Interaction.model_validate({**values, **fields})
+
+
+async def titled(pool: Pool, workspace: str) -> list[tuple[object, ...]]:
+    rows = await pool.fetch("select title, created_at, updated_at from conversations where workspace = $1", workspace)
+    return [tuple(row.values()) for row in rows]
+
+
+async def test_an_interaction_is_kept_whole(pool: Pool, workspace: str) -> None:
+    document = uuid4()
+    citation = Citation(number=1, document_id=document, version=2, start=0, end=3, quote="abc", title="T\x00")
+    body = asked(
+        workspace,
+        "Why?",
+        0,
+        citations=(citation,),
+        passages=(document, UUID(int=3)),
+        abstained=True,
+        index_id="main",
+        model="m",
+        served_by="extractive",
+        usage=Usage(prompt_tokens=5, completion_tokens=6),
+        error=ReplyError(code="late", detail="too late"),
+    )
+    await archive([delivery(body)], pool)
+    (row,) = await pool.fetch("select * from interactions where workspace = $1", workspace)
+    assert (row["request_id"], row["conversation_id"], row["question"]) == (body.request_id, CONVERSATION, "Why?")
+    assert row["answer"] == "To Why?"
+    assert row["citations"] == [{**citation.model_dump(mode="json"), "title": "T\ufffd"}]
+    assert row["passages"] == [document, UUID(int=3)]
+    assert (row["abstained"], row["index_id"], row["model"], row["served_by"]) == (True, "main", "m", "extractive")
+    assert (row["prompt_tokens"], row["completion_tokens"]) == (5, 6)
+    assert row["error"] == {"code": "late", "detail": "too late"}
+    assert (row["asked_at"], row["answered_at"]) == (AT, AT + timedelta(seconds=2))
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "in one batch"])
+async def test_every_order_gives_the_same_archive(pool: Pool, together: bool) -> None:
+    for order in permutations(range(4)):
+        workspace = f"w{uuid4().hex}"
+        first = asked(workspace, "First?", 0)
+        again = first.model_copy(update={"answer": "Answered twice", "answered_at": AT + timedelta(seconds=5)})
+        bodies = [first, asked(workspace, "Second?", 10), asked(workspace, "Third?", 20), again]
+        deliveries = [delivery(bodies[position]) for position in order]
+        for batch in [deliveries] if together else [[one] for one in deliveries]:
+            await archive(batch, pool)
+        assert await titled(pool, workspace) == [("First?", AT, AT + timedelta(seconds=22))], order
+        rows = await pool.fetch("select answer from interactions where workspace = $1 order by asked_at", workspace)
+        assert [row["answer"] for row in rows] == ["To First?", "To Second?", "To Third?"], order
+
+
+async def test_the_same_conversation_id_in_two_workspaces_is_two_conversations(pool: Pool, workspace: str) -> None:
+    ours, theirs = asked(workspace, "Ours?", 0), asked(f"{workspace}b", "Theirs?", 0)
+    await archive([delivery(ours), delivery(theirs)], pool)
+    assert [title for title, *_ in await titled(pool, workspace)] == ["Ours?"]
+    stolen = asked(f"{workspace}b", "Stolen?", 0, request_id=ours.request_id, answered_at=AT)
+    await archive([delivery(stolen)], pool)
+    assert await pool.fetchval("select question from interactions where request_id = $1", ours.request_id) == "Ours?"
+
+
+async def test_nothing_to_write_is_no_statement(pool: Pool) -> None:
+    assert list(await archive([], pool)) == []
