@@ -1,11 +1,42 @@
-"""For all tests: where the real sample data is."""
+"""For all tests: where the real sample data is, and real servers, each started when the first test asks for it.
+
+All servers stop at the end. One that cannot be started fails the tests that need it: nothing is skipped. With
+MILLRACE_TEST_STACK naming the state folder of a stack that runs already (`millrace up`), that one is used and nothing
+is started.
+"""
 
 import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from infra.local.stack import Stack
+from infra.local.state import ADDRESSES, Home, environment
+from infra.local.table import OWN, SERVERS
+
 REPOSITORY = Path(__file__).parents[1]
+Environment = dict[str, str]
+
+
+class Servers:
+    """The servers under test, by name; `stack` is None where a running one is used."""
+
+    def __init__(self, home: Home, stack: Stack | None) -> None:
+        self.home = home
+        self.stack = stack
+
+    async def __call__(self, *names: str) -> Environment:
+        """Return the variables of `names`, each ready. Raises StartError, or AssertionError if one is not there."""
+        for name in names:
+            if self.stack is not None:
+                await self.stack.ensure(name)
+        found = environment(self.home)
+        missing = [name for name in names if name in SERVERS and ADDRESSES[name][0] not in found]
+        assert not missing, f"{self.home.root} runs no {', '.join(missing)}: `millrace up --no-workers` there"
+        return found
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +45,64 @@ def sample_data() -> Path:
     given = os.environ.get("MILLRACE_TEST_DATA")
     beside = REPOSITORY.parent / "shared" / "data"
     return Path(given) if given else beside if beside.is_dir() else REPOSITORY / "tests" / "data"
+
+
+@pytest.fixture(scope="session")
+async def servers() -> AsyncIterator[Servers]:
+    """Starts servers by name: `await servers("kafka", "topics")`."""
+    if reused := os.environ.get("MILLRACE_TEST_STACK"):
+        yield Servers(Home.find(Path(reused)), None)
+        return
+    # Not pytest's own folder: that is closed to the user as whom Postgres runs under root.
+    folder = Path(tempfile.mkdtemp(prefix="millrace-test-"))
+    folder.chmod(0o711)
+    try:
+        async with Stack.start(folder / "home", only=set()) as stack:
+            yield Servers(stack.home, stack)
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+async def kafka(servers: Servers) -> Environment:
+    """A broker with the catalogue's topics."""
+    return await servers("kafka", "topics")
+
+
+@pytest.fixture(scope="session")
+async def postgres(servers: Servers) -> Environment:
+    """A database with the current schema and workspace `default`."""
+    return await servers("postgres", "schema")
+
+
+@pytest.fixture(scope="session")
+async def neo4j(servers: Servers) -> Environment:
+    """A graph server."""
+    return await servers("neo4j")
+
+
+@pytest.fixture(scope="session")
+async def valkey(servers: Servers) -> Environment:
+    """A Redis-speaking server."""
+    return await servers("valkey")
+
+
+@pytest.fixture(scope="session")
+async def door(servers: Servers) -> Environment:
+    """The local vector door."""
+    return await servers("door")
+
+
+@pytest.fixture(scope="session")
+async def stack_environment(
+    kafka: Environment, postgres: Environment, neo4j: Environment, valkey: Environment, door: Environment
+) -> Environment:
+    """Every server, with topics and schema."""
+    return kafka | postgres | neo4j | valkey | door
+
+
+@pytest.fixture(scope="session")
+async def platform(servers: Servers) -> Servers:
+    """Everything: servers, workers, gateway."""
+    await servers(*SERVERS, "model", *OWN)
+    return servers
