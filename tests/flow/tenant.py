@@ -48,7 +48,13 @@ class Tenant:
         return str(accepted["document_id"])
 
     async def event(self, event_id: str) -> dict[str, Any]:
-        answer = await self.client.get(f"/v1/events/{event_id}")
+        """Return the event, in state `unknown` while the ledger or the gateway cannot tell."""
+        try:
+            answer = await self.client.get(f"/v1/events/{event_id}")
+        except httpx.TransportError:
+            return {"state": "unknown"}
+        if answer.status_code == 503:
+            return {"state": "unknown"}
         assert answer.status_code in {200, 404}, answer.text
         return answer.json() if answer.status_code == 200 else {"state": "unknown"}
 

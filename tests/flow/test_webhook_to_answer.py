@@ -48,7 +48,7 @@ async def test_an_issue_becomes_searchable_answers_and_stands_in_the_graph(tenan
     )
 
 
-async def test_every_real_payload_ends_as_documents_or_as_an_explicit_no_document(tenant: Tenant, sample_data: Path) -> None:
+async def test_every_real_payload_ends_as_documents_or_explicitly_not(tenant: Tenant, sample_data: Path) -> None:
     sender = await tenant.source("github")
     every = payloads(sample_data)
     accepted = []
