@@ -128,10 +128,10 @@ def main(arguments: list[str]) -> int:
         tracing.instrument_clients()
         uvloop.run(Host([find(name) for name in arguments]).run())
     except SettingsError as error:
-        log.error("cannot start", cause=str(error))
+        log.critical("cannot start", cause=str(error))
         return EXIT_USAGE
     except Transient as error:
-        log.error("stopped while a dependency was unreachable", cause=str(error))
+        log.critical("stopped while a dependency was unreachable", cause=str(error))
         return EXIT_FAILED
     except Exception:
         log.exception("stopped by a fault")
