@@ -103,13 +103,13 @@ class Worker(Generic[Tools]):
     background: Callable[[Tools, "Publish"], Awaitable[None]] | None = None
     """A loop beside the handlers (a schedule, a sweep); its end or failure ends the worker."""
     subscriptions: list[Subscription[Tools]] = field(default_factory=list)
-    group: str = ""
-    """Consumer group; empty means `millrace.<name>`."""
+    group: str | Callable[[], str] = ""
+    """Consumer group, or what reads it from the settings at start; empty means `millrace.<name>`."""
 
     @property
     def group_id(self) -> str:
         """Kafka consumer group of this worker."""
-        return self.group or f"millrace.{self.name}"
+        return (self.group() if callable(self.group) else self.group) or f"millrace.{self.name}"
 
     def handles(
         self, topic: Topic[Body], batch: Micro | None = None

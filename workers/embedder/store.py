@@ -1,0 +1,102 @@
+"""Writes an index so that any order of deliveries, and a crash at any point, ends in the newest version.
+
+Order of one document's write, and why: 1. chunk points, replacing only older ones; 2. the head, replacing only an older
+one, so that a head proves its chunks; 3. the head is read again and chunk points behind it are deleted. A version that
+lost a race against a newer one removes in step 3 what it added beyond it; one that died before step 3 is delivered
+again. New points cannot be conditional (`update_filter` guards existing ones only), hence step 3.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from qdrant_client import AsyncQdrantClient, models
+
+from infra.qdrant.client import translating
+from infra.qdrant.points import (
+    Condition,
+    Head,
+    Key,
+    belongs_to,
+    chunks_of,
+    equals,
+    head_id,
+    head_point,
+    older_than,
+    read_head,
+)
+from schemas.documents import DocumentVersion
+from workers.embedder.decide import DocumentKey, Heads, key
+
+POINTS_PER_REQUEST = 32
+"""The client writes JSON on the event loop: so many points cost it a few milliseconds."""
+DOCUMENTS_PER_FILTER = 64
+
+Item = TypeVar("Item")
+
+
+class IndexWriter:
+    """Writes one collection. Raises Transient or Permanent as `infra.qdrant.client` decides."""
+
+    def __init__(self, client: AsyncQdrantClient, collection: str) -> None:
+        self._client = client
+        self._collection = collection
+
+    async def heads(self, versions: Sequence[DocumentVersion]) -> dict[DocumentKey, Head]:
+        """Return the heads of the versions' documents; a document never seen has none."""
+        wanted = {head_id(*key(version)): key(version) for version in versions}
+        if not wanted:
+            return {}
+        with translating():
+            records = await self._client.retrieve(self._collection, ids=list(wanted), with_payload=True)
+        return {wanted[str(record.id)]: read_head(record.payload or {}) for record in records}
+
+    async def write_chunks(self, points: Sequence[models.PointStruct], versions: Sequence[DocumentVersion]) -> None:
+        """Insert chunk points of `versions`, or replace older ones. Returns when they can be found."""
+        for part in _cut(points, POINTS_PER_REQUEST):
+            named = {(point.payload or {})[Key.DOCUMENT] for point in part}
+            guards = [_guard(version) for version in versions if str(version.document_id) in named]
+            await self._upsert(part, guards)
+
+    async def write_heads(self, versions: Sequence[DocumentVersion]) -> None:
+        """Insert the versions' heads, or replace older ones."""
+        for part in _cut(versions, DOCUMENTS_PER_FILTER):
+            await self._upsert([head_point(version) for version in part], [_guard(version) for version in part])
+
+    async def sweep(self, heads: Heads) -> None:
+        """Delete the chunk points that lie behind their document's head; behind a tombstone lie all up to it."""
+        for part in _cut(list(heads.items()), DOCUMENTS_PER_FILTER):
+            doomed = models.Filter(should=[_behind(document, head) for document, head in part])
+            with translating():
+                await self._client.delete(
+                    self._collection, points_selector=models.FilterSelector(filter=doomed), wait=True
+                )
+
+    async def _upsert(self, points: Sequence[models.PointStruct], guards: Sequence[models.Filter]) -> None:
+        with translating():
+            await self._client.upsert(
+                self._collection,
+                points=list(points),
+                wait=True,
+                update_filter=models.Filter(should=list(guards)),
+            )
+
+
+def _guard(version: DocumentVersion) -> models.Filter:
+    """Filter: a point of this document that this version may replace."""
+    document = equals(Key.DOCUMENT, str(version.document_id))
+    older: Condition = older_than(version.version)
+    if version.operation == "delete":
+        alive = [equals(Key.VERSION, version.version), equals(Key.DELETED, False)]
+        older = models.Filter(should=[older, models.Filter(must=alive)])
+    return belongs_to(version.workspace, document, older)
+
+
+def _behind(document: DocumentKey, head: Head) -> models.Filter:
+    workspace, identity = document
+    bound = models.Range(lte=head.version) if head.deleted else models.Range(lt=head.version)
+    older = models.FieldCondition(key=Key.VERSION.value, range=bound)
+    return chunks_of(workspace, equals(Key.DOCUMENT, str(identity)), older)
+
+
+def _cut(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    return (items[at : at + size] for at in range(0, len(items), size))
