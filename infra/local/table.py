@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 
-from infra.local.fetch import JARS, Progress, fetch
+from infra.local.artifacts import Progress, absent, named
 from infra.local.http import answers
 from infra.local.program import LOOPBACK, Program, Server, Site, Tell
 from infra.local.provision import provision
@@ -67,11 +67,20 @@ def _telling(tell: Tell) -> Progress:
     return progress
 
 
+async def _fetched(names: tuple[str, ...], site: Site, tell: Tell) -> None:
+    """Fetch what the cache lacks. The client for it is imported only then: a start without it takes 20 MB less."""
+    if absent([one for name in names for one in named(name)], site.cache):
+        from infra.local.fetch import fetch
+
+        tell("fetching")
+        await fetch(names, site.cache, _telling(tell))
+
+
 def _server(name: str, site: Site) -> Unit:
     server = SERVERS[name](site)
 
     async def prepare(tell: Tell) -> None:
-        await fetch(server.artifacts, site.cache, _telling(tell))
+        await _fetched(server.artifacts, site, tell)
         await server.prepare(tell)
 
     ports = ("kafka", "kafka-controller") if name == "kafka" else (name,)
@@ -88,8 +97,7 @@ def _step(name: str, needs: tuple[str, ...], site: Site) -> Unit:
 
 def _weights(site: Site) -> Unit:
     async def prepare(tell: Tell) -> None:
-        tell("fetching")
-        await fetch([MODEL], site.cache, _telling(tell))
+        await _fetched((MODEL,), site, tell)
 
     return Unit("model", prepare=prepare)
 
@@ -162,6 +170,3 @@ def chosen(only: set[str] | None, *, workers: bool) -> tuple[str, ...]:
     wanted |= {"topics"} if "kafka" in wanted else set()
     wanted |= {"schema"} if "postgres" in wanted else set()
     return tuple(name for name in NAMES if name in wanted)
-
-
-assert set(JARS) <= set(SERVERS)  # noqa: S101 - a program whose jars are locked is a server here
