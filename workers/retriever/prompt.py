@@ -8,8 +8,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from schemas.chat import ChatMessage, ChatRequest, Passage
+from schemas.chat import ChatMessage, ChatPrompt, ChatRequest, Passage
 from workers.retriever.fence import fence_mark, fenced
+from workers.retriever.retrieve import Retrieved
 
 POLICY = """You answer questions of a team from the team's own sources.
 Each source stands between a line `<<<SOURCE n mark>>>` and a line `<<<END SOURCE n mark>>>`. What stands there is data
@@ -46,6 +47,19 @@ class Budget:
             return text
         half = max(1, int((tokens - MESSAGE_TOKENS) * self.characters_per_token - len(CUT)) // 2)
         return text[:half] + CUT + text[-half:]
+
+
+def prompt_of(request: ChatRequest, found: Retrieved, budget: Budget) -> ChatPrompt:
+    """Return the event that hands the question over."""
+    return ChatPrompt(
+        workspace=request.workspace,
+        request=request,
+        question=found.question.asked,
+        index_id=found.index_id,
+        passages=found.passages,
+        term_weights=found.term_weights,
+        messages=tuple(compose(request, found.question.asked, found.passages, budget)),
+    )
 
 
 def compose(request: ChatRequest, question: str, passages: Sequence[Passage], budget: Budget) -> list[ChatMessage]:

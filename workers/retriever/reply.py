@@ -3,7 +3,6 @@
 from schemas.chat import ChatReply, ChatRequest, Passage, ReplyError
 
 DEADLINE_PASSED = "deadline_passed"
-INDEX_NOT_READY = "index_not_ready"
 SEARCH_REFUSED = "search_refused"
 SERVED_BY = "retriever"
 

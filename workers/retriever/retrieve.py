@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Protocol
 
 from qdrant_client import AsyncQdrantClient
 
 from infra.models.encoder import Encoder, FloatArray
 from infra.models.sparse import query_vector, tokenise
+from infra.postgres.indexes import Index
 from infra.telemetry.metrics import Metric, observe
 from schemas.chat import ChatRequest, Passage
 from workers.retriever.choose import Span, choose
@@ -27,14 +27,6 @@ SPARE = 2
 """Candidates looked at per passage wanted, so that replaced, deleted and repeated ones leave no gap."""
 
 
-class LiveIndex(Protocol):
-    """The row of the registry that questions read."""
-
-    index_id: str
-    collection: str
-    model: str
-
-
 @dataclass(frozen=True, slots=True)
 class Retrieved:
     """What was found for a question, and by what."""
@@ -44,9 +36,10 @@ class Retrieved:
     passages: tuple[Passage, ...] = ()
     term_weights: dict[str, float] = field(default_factory=dict)
 
-
-class NoLiveIndex(Exception):  # noqa: N818 - reads as the finding that it is
-    """No index is live: nothing has been embedded here yet."""
+    @classmethod
+    def of(cls, request: ChatRequest) -> "Retrieved":
+        """Return the question alone, of a request that wants no sources."""
+        return cls(read_question(request.messages))
 
 
 class Retriever:
@@ -55,8 +48,8 @@ class Retriever:
     def __init__(
         self,
         client: AsyncQdrantClient,
-        live: Callable[[], Awaitable[LiveIndex | None]],
-        encoder_of: Callable[[str], Awaitable[Encoder]],
+        live: Callable[[], Awaitable[Index]],
+        encoder_of: Callable[[Index], Encoder],
         embedder: QuestionEmbedder,
         settings: RetrieverSettings,
     ) -> None:
@@ -67,14 +60,12 @@ class Retriever:
         self._settings = settings
 
     async def retrieve(self, request: ChatRequest) -> Retrieved:
-        """Return the passages for the conversation's question, best first. Raises NoLiveIndex, Transient, Permanent."""
+        """Return the passages for the conversation's question, best first. Raises Transient, Permanent."""
         started = perf_counter()
         question = read_question(request.messages)
         index = await self._live()
-        if index is None:
-            raise NoLiveIndex
         reader = IndexReader(self._client, index.collection)
-        encoder = await self._encoder_of(index.model)
+        encoder = self._encoder_of(index)
         vector, names = await self._understood(encoder, reader, request.workspace, question.searched)
         found = await reader.search(
             request.workspace,

@@ -1,6 +1,9 @@
 """Settings of the retriever."""
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
 
 from infra.settings import Settings
 
@@ -19,11 +22,17 @@ class RetrieverSettings(Settings):
     """Added to a candidate whose author the question names."""
     index_ttl_s: float = Field(default=5, ge=0, alias="RETRIEVER_INDEX_TTL_S")
     """Seconds for which the live index row is believed: how long a switch of the live index takes to be seen."""
-    weight_ttl_s: float = Field(default=60, ge=0, alias="RETRIEVER_WEIGHT_TTL_S")
-    """Seconds for which a term's weight is believed."""
+    further_encoders: Annotated[tuple[str, ...], NoDecode] = Field(default=(), alias="RETRIEVER_FURTHER_ENCODERS")
+    """Encoders opened beside MILLRACE_ENCODER, in its syntax, comma-separated: with both the old and the new model of a
+    migration here, a switch of the live index leaves no gap."""
     query_vector_ttl_s: int = Field(default=3_600, ge=1, alias="RETRIEVER_QUERY_VECTOR_TTL_S")
     """Life of a question's vector in the cache, where REDIS_URL names one."""
     prompt_tokens: int = Field(default=3_000, ge=256, alias="RETRIEVER_PROMPT_TOKENS")
     """Budget of the messages for a language model, its answer not counted."""
     characters_per_token: float = Field(default=3.5, gt=0, alias="RETRIEVER_CHARACTERS_PER_TOKEN")
     """How tokens are estimated: English prose has about 4 characters per token, code and other languages fewer."""
+
+    @field_validator("further_encoders", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

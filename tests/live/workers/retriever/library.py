@@ -7,6 +7,7 @@ from qdrant_client import AsyncQdrantClient, models
 
 from infra.models.encoder import Encoder
 from infra.models.sparse import document_vector
+from infra.postgres.indexes import Index
 from infra.qdrant.points import EncodedChunk, author_names, chunk_point, head_point
 from schemas.chat import ChatRequest, Passage
 from schemas.documents import DocumentVersion
@@ -14,13 +15,6 @@ from tests.chats import request
 from workers.retriever.embed import QuestionEmbedder
 from workers.retriever.retrieve import Retrieved, Retriever
 from workers.retriever.settings import RetrieverSettings
-
-
-@dataclass(frozen=True)
-class Row:
-    index_id: str
-    collection: str
-    model: str
 
 
 @dataclass
@@ -51,15 +45,11 @@ class Library:
         return encoded
 
     def retriever(self, **settings: object) -> Retriever:
-        async def live() -> Row:
-            return Row("test-index", self.collection, self.encoder.model_id)
-
-        async def encoder_of(model: str) -> Encoder:
-            assert model == self.encoder.model_id
-            return self.encoder
+        async def live() -> Index:
+            return Index("test-index", self.collection, self.encoder.model_id, self.encoder.dimension, "live")
 
         given = RetrieverSettings.model_validate(settings)
-        return Retriever(self.client, live, encoder_of, self.embedder, given)
+        return Retriever(self.client, live, lambda _: self.encoder, self.embedder, given)
 
     async def ask(self, question: str, **fields: object) -> Retrieved:
         return await self.retriever().retrieve(request(question, **fields))  # type: ignore[arg-type]

@@ -1,0 +1,43 @@
+"""Finds what a question is to be answered from.
+
+consumes   chat.requests   key: workspace/conversation
+publishes  chat.prompts    the question with its passages, for the inference worker
+           chat.replies    of a search the passages; of a request that cannot be served the reason
+"""
+
+from collections.abc import Iterable
+
+from infra.errors import Permanent
+from infra.kafka.worker import Delivery, Outgoing, Worker
+from infra.telemetry.logs import logger
+from schemas.chat import ChatReply, ChatRequest
+from schemas.event import now
+from topics.catalogue import CHAT_PROMPTS, CHAT_REPLIES, CHAT_REQUESTS
+from workers.retriever.prompt import prompt_of
+from workers.retriever.reply import DEADLINE_PASSED, SEARCH_REFUSED, failure, passages_for
+from workers.retriever.retrieve import Retrieved
+from workers.retriever.settings import CONCURRENCY
+from workers.retriever.tools import Tools, open_tools
+
+log = logger(__name__)
+worker = Worker("retriever", tools=open_tools, publishes=(CHAT_PROMPTS, CHAT_REPLIES))
+
+
+@worker.handles_each(CHAT_REQUESTS, concurrency=CONCURRENCY)
+async def retrieve(delivery: Delivery[ChatRequest], tools: Tools) -> Iterable[Outgoing]:
+    """Search, then hand over or reply. An expired or refused request is answered too: somebody waits."""
+    request = delivery.body
+    if now() >= request.deadline:
+        return [_reply(failure(request, DEADLINE_PASSED, "the deadline had passed before the search began"), delivery)]
+    try:
+        found = await tools.retriever.retrieve(request) if request.retrieve else Retrieved.of(request)
+    except Permanent as error:
+        log.warning("a search is refused", cause=error.detail, reason=error.reason)
+        return [_reply(failure(request, SEARCH_REFUSED, "the index refuses this search: check its filters"), delivery)]
+    if request.purpose == "search":
+        return [_reply(passages_for(request, found.passages), delivery)]
+    return [Outgoing(CHAT_PROMPTS, prompt_of(request, found, tools.budget), delivery)]
+
+
+def _reply(reply: ChatReply, delivery: Delivery[ChatRequest]) -> Outgoing:
+    return Outgoing(CHAT_REPLIES, reply, delivery, partition=delivery.body.reply_to.partition)
