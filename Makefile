@@ -1,0 +1,68 @@
+# Two commands: `make demo` shows Millrace at work on real input, `make test` runs every test. Both set up first.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PYTHONS := python3.13 python3.12 python3.11 python3
+READY := $(VENV)/.ready
+COVERED := 85
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check up down lock clean
+
+help:
+	@echo "make demo    set up, start everything, ingest real input, ask questions, stop"
+	@echo "make test    set up, run every test on real servers"
+	@echo "make check   lint, format, types, import arrows"
+	@echo "make up      start the local stack        make down   stop it"
+	@echo "make lock    resolve the requirements again"
+	@echo "make clean   stop the local stack and delete it, the environment and all caches in this folder"
+
+setup: $(READY)
+
+# A name on the PATH may be a shim without a Python behind it, or a Python without venv: try each until one works.
+$(PY):
+	@for python in $(PYTHONS); do \
+	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	    && rm -rf $(VENV) && $$python -m venv $(VENV) 2>/dev/null; then \
+	    echo "made $(VENV) with $$($$python --version)"; exit 0; \
+	  fi; \
+	done; \
+	rm -rf $(VENV); echo "no Python 3.11 or newer with its venv module; install one of: $(PYTHONS)" >&2; exit 1
+
+# uv takes seconds where pip takes a minute; where uv cannot run, pip does.
+$(READY): pyproject.toml requirements.lock | $(PY)
+	@$(PY) -m pip install --quiet --disable-pip-version-check uv || true
+	@if $(PY) -m uv --version >/dev/null 2>&1; then \
+	  $(PY) -m uv pip install --quiet --python $(PY) -r requirements.lock \
+	    && $(PY) -m uv pip install --quiet --python $(PY) --no-deps -e .; \
+	else \
+	  $(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock \
+	    && $(PY) -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
+	fi
+	@touch $(READY)
+
+demo: setup
+	@$(VENV)/bin/millrace demo
+
+test: setup
+	@$(PY) -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERED)
+
+check: setup
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+	@$(VENV)/bin/lint-imports
+
+up: setup
+	@$(VENV)/bin/millrace up
+
+down: setup
+	@$(VENV)/bin/millrace down
+
+lock: setup
+	@$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --upgrade \
+	  --extra local --extra dev pyproject.toml --output-file requirements.lock
+
+clean:
+	@if [ -x $(VENV)/bin/millrace ]; then $(VENV)/bin/millrace down --wipe; fi
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.*
