@@ -9,8 +9,10 @@ from infra.neo4j.schema import NAME_LIMIT, document_node_id, fold, node_id, plac
 from schemas.documents import DocumentVersion, Entity
 from workers.graph_builder.mention import Mention
 
-LINKS_LIMIT = 500
-"""Links of one document that become edges: a page of thousands of links says little with each."""
+ENTITIES_LIMIT = RELATIONS_LIMIT = 2_000
+LINKS_LIMIT = MENTIONS_LIMIT = 500
+"""Edges of one document: what a page of thousands of links says with each is little, and a transaction of one document
+must fit into the memory that a small server gives to one (about 70 % of its heap)."""
 
 Row = dict[str, Any]
 
@@ -29,6 +31,11 @@ class DocumentPlan:
     """Ids of the pages that it links to."""
     mentions: tuple[Row, ...] = ()
     """Entities that its text names, less those that the source names already."""
+
+    @property
+    def edges(self) -> int:
+        """How many edges the document has."""
+        return len(self.states) + len(self.relations) + len(self.pages) + len(self.mentions)
 
 
 def newest(versions: Sequence[DocumentVersion]) -> list[DocumentVersion]:
@@ -49,25 +56,26 @@ def plan(version: DocumentVersion, mentions: Iterable[Mention] = ()) -> Document
     node = document_node_id(version.workspace, version.document_id)
     if version.operation == "delete":
         return DocumentPlan(node, version.version, _properties(version, node))
-    states = {entity.key: _state(version, node, entity) for entity in _entities(version)}
-    relations = dict.fromkeys((r.subject, r.predicate, r.object) for r in version.relations)
+    stated = dict.fromkeys((r.subject, r.predicate, r.object) for r in version.relations)
+    relations = sorted(list(stated)[:RELATIONS_LIMIT])
+    entities = _entities(version, {key for subject, _, object_ in relations for key in (subject, object_)})
+    states = {key: _state(version, node, entity) for key, entity in sorted(entities.items())}
+    named = [_mention(version, node, found) for found in mentions if found.key not in entities]
     return DocumentPlan(
         node=node,
         version=version.version,
         properties=_properties(version, node),
-        states=tuple(states[key] for key in sorted(states)),
-        relations=tuple(_relation(version, node, *relation) for relation in sorted(relations)),
+        states=tuple(states.values()),
+        relations=tuple(_relation(version, node, *relation) for relation in relations),
         pages=_pages(version),
-        mentions=tuple(_mention(version, node, found) for found in mentions if found.key not in states),
+        mentions=tuple(named[:MENTIONS_LIMIT]),
     )
 
 
-def _entities(version: DocumentVersion) -> Iterable[Entity]:
-    """Yield the stated entities, first those that only a relation names, so that a full statement replaces them."""
-    for relation in version.relations:
-        for key in (relation.subject, relation.object):
-            yield Entity(key=key, kind=key.partition(":")[0], name=key.split(":", 2)[-1])
-    yield from version.entities
+def _entities(version: DocumentVersion, related: set[str]) -> dict[str, Entity]:
+    """Return the stated entities by key; one that only a relation names is named by its key."""
+    bare = {key: Entity(key=key, kind=key.partition(":")[0], name=key.split(":", 2)[-1]) for key in related}
+    return bare | {entity.key: entity for entity in version.entities[:ENTITIES_LIMIT]}
 
 
 def _properties(version: DocumentVersion, node: str) -> Row:

@@ -7,6 +7,7 @@ change until the commit.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from infra.neo4j.client import DEPENDENCY, Contention, GraphDriver, Row
@@ -15,6 +16,10 @@ from workers.graph_builder.plan import DocumentPlan
 
 if TYPE_CHECKING:
     from neo4j import AsyncTransaction
+
+EDGES_AT_ONCE = 5_000
+"""Edges of one transaction. Neo4j keeps all of it in memory: a batch of 64 documents with 2,000 entities each ended a
+server with 300 MB of heap, and would have done so at every try."""
 
 # Version 0 is below every real one.
 _LOCK_DOCUMENTS = """
@@ -79,9 +84,7 @@ _RENAME = """
 UNWIND $ids AS id
 MATCH (e:Entity {id: id})
 WHERE e.named_by IN $documents AND NOT EXISTS { (:Document {id: e.named_by})-[:STATES]->(e) }
-MATCH (e)<-[s:STATES]-()
-WITH e, s ORDER BY s.version DESC, s.document DESC
-WITH e, collect(s)[0] AS s
+CALL (e) { MATCH (e)<-[s:STATES]-() RETURN s ORDER BY s.version DESC, s.document DESC LIMIT 1 }
 SET e.kind = s.kind, e.name = s.name, e.aliases = s.aliases, e.folded = s.folded, e.tail = s.tail, e.place = s.place,
     e.named_version = s.version, e.named_by = s.document
 """
@@ -105,20 +108,37 @@ RETURN e.key AS key, e.kind AS kind, e.name AS name, e.aliases AS aliases LIMIT 
 
 
 async def apply(graph: GraphDriver, plans: Sequence[DocumentPlan]) -> frozenset[str]:
-    """Write `plans` in one transaction and return the nodes of those that were stale: a newer version is held.
+    """Write `plans` and return the nodes of those that were stale: a newer version is held.
 
-    `plans` are sorted by node and name each node once. Raises Transient, Permanent; nothing is written then.
+    `plans` are sorted by node and name each node once. Each document is written in one transaction, several in each
+    of them up to `EDGES_AT_ONCE`. Raises Transient, Permanent; what was written until then has the same effect again.
     """
+    stale: set[str] = set()
+    for group in groups(plans):
+        stale |= await graph.write(partial(_apply, plans=group))
+    return frozenset(stale)
 
-    async def work(transaction: "AsyncTransaction") -> frozenset[str]:
-        held = await _rows(transaction, _LOCK_DOCUMENTS, ids=[plan.node for plan in plans])
-        stored = {row["id"]: row["version"] for row in held}
-        fresh = [plan for plan in plans if stored[plan.node] <= plan.version]
-        if fresh:
-            await _replace(transaction, fresh)
-        return frozenset(plan.node for plan in plans) - {plan.node for plan in fresh}
 
-    return await graph.write(work)
+def groups(plans: Sequence[DocumentPlan], limit: int = EDGES_AT_ONCE) -> list[list[DocumentPlan]]:
+    """Cut `plans` into runs of at most `limit` edges together, or of one document with more."""
+    runs: list[list[DocumentPlan]] = []
+    room = 0
+    for plan in plans:
+        if not runs or plan.edges > room:
+            runs.append([])
+            room = limit
+        runs[-1].append(plan)
+        room -= plan.edges
+    return runs
+
+
+async def _apply(transaction: "AsyncTransaction", plans: Sequence[DocumentPlan]) -> frozenset[str]:
+    held = await _rows(transaction, _LOCK_DOCUMENTS, ids=[plan.node for plan in plans])
+    stored = {row["id"]: row["version"] for row in held}
+    fresh = [plan for plan in plans if stored[plan.node] <= plan.version]
+    if fresh:
+        await _replace(transaction, fresh)
+    return frozenset(plan.node for plan in plans) - {plan.node for plan in fresh}
 
 
 async def known(graph: GraphDriver, workspace: str, limit: int) -> list[Known]:

@@ -8,7 +8,7 @@ from schemas.chat import ChatMessage, Citation, Interaction, ReplyError, Usage
 from tests.deliveries import delivery
 from tests.events import AT
 from workers.archivist.store import Pool
-from workers.archivist.worker import archive
+from workers.archivist.worker import archive, open_tools
 
 CONVERSATION = UUID(int=7)
 
@@ -91,3 +91,9 @@ async def test_the_same_conversation_id_in_two_workspaces_is_two_conversations(p
 
 async def test_nothing_to_write_is_no_statement(pool: Pool) -> None:
     assert list(await archive([], pool)) == []
+
+
+async def test_the_tools_come_from_the_environment(postgres: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTGRES_DSN", postgres["POSTGRES_DSN"])
+    async with open_tools() as opened:
+        assert await opened.fetchval("select 1") == 1

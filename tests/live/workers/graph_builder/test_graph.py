@@ -13,7 +13,8 @@ from tests.events import document
 from tests.graphs import digest
 from workers.graph_builder.gazetteers import Gazetteers
 from workers.graph_builder.settings import GraphBuilderSettings
-from workers.graph_builder.worker import Tools, build
+from workers.graph_builder.store import EDGES_AT_ONCE
+from workers.graph_builder.worker import Tools, build, open_tools
 
 ANN = Entity(key="person:github:ann", kind="person", name="Ann Lee", aliases=("ann",), url="https://github.com/ann")
 REPOSITORY = Entity(key="repository:github:o/r", kind="repository", name="o/r", url="https://github.com/o/r")
@@ -230,3 +231,24 @@ async def test_the_gazetteers_stay_within_their_bounds(graph: GraphDriver, tools
     assert await gazetteers.of(workspace) is first
     await gazetteers.of(other)
     assert await gazetteers.of(workspace) is not first
+
+
+async def test_a_batch_of_huge_documents_is_written_in_parts(graph: GraphDriver, tools: Tools, workspace: str) -> None:
+    assert EDGES_AT_ONCE < 3 * 1_700
+    topics = [Entity(key=f"topic:x:{n}", kind="topic", name=str(n)) for n in range(1_700)]
+    receipts = await give(
+        tools, *(document(workspace=workspace, external_id=str(n), entities=tuple(topics)) for n in range(3))
+    )
+    assert {receipt.outcome for receipt in receipts} == {"applied"}
+    rows = await graph.read("MATCH (:Document {workspace: $w})-[r:STATES]->() RETURN count(r) AS n", {"w": workspace})
+    assert rows == [{"n": 5_100}]
+
+
+async def test_the_tools_come_from_the_environment(
+    neo4j: dict[str, str], workspace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in neo4j.items():
+        monkeypatch.setenv(name, value)
+    async with open_tools() as tools:
+        (receipt,) = await give(tools, issue(workspace))
+    assert receipt.outcome == "applied"

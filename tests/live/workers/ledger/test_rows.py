@@ -18,7 +18,7 @@ from schemas.receipts import Receipt
 from tests.deliveries import delivery
 from tests.events import AT, document, raw_event, receipt
 from workers.ledger.store import Pool
-from workers.ledger.worker import record_documents, record_events, record_letters, record_receipts
+from workers.ledger.worker import open_tools, record_documents, record_events, record_letters, record_receipts
 
 
 @pytest.fixture
@@ -197,3 +197,9 @@ async def test_nothing_to_write_is_no_statement(pool: Pool) -> None:
     assert list(await record_documents([], pool)) == []
     assert list(await record_receipts([], pool)) == []
     assert list(await record_letters([], pool)) == []
+
+
+async def test_the_tools_come_from_the_environment(postgres: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTGRES_DSN", postgres["POSTGRES_DSN"])
+    async with open_tools() as opened:
+        assert await opened.fetchval("select 1") == 1

@@ -1,8 +1,15 @@
 from schemas.documents import Entity, Relation
 from tests.events import document
 from workers.graph_builder.mention import Mention
-from workers.graph_builder.plan import LINKS_LIMIT, newest, plan
-from workers.graph_builder.store import latest_names
+from workers.graph_builder.plan import (
+    ENTITIES_LIMIT,
+    LINKS_LIMIT,
+    MENTIONS_LIMIT,
+    RELATIONS_LIMIT,
+    newest,
+    plan,
+)
+from workers.graph_builder.store import groups, latest_names
 
 ANN = Entity(key="person:github:ann", kind="person", name="Ann Lee", aliases=("ann",), url="https://GitHub.com/ann/")
 ISSUE = Entity(key="issue:github:o/r#1", kind="issue", name="Broken")
@@ -47,9 +54,23 @@ def test_a_deletion_is_a_bare_tombstone() -> None:
     assert not {"title", "url", "place"} & set(planned.properties)
 
 
-def test_links_are_bounded() -> None:
-    links = tuple(f"https://example.org/{number}" for number in range(LINKS_LIMIT + 50))
-    assert len(plan(document(links=links)).pages) == LINKS_LIMIT
+def test_the_edges_of_one_document_are_bounded() -> None:
+    people = tuple(Entity(key=f"person:x:{n}", kind="person", name=str(n)) for n in range(9_000))
+    relations = tuple(Relation(subject=one.key, predicate="KNOWS", object=ANN.key) for one in people)
+    links = tuple(f"https://example.org/{number}" for number in range(9_000))
+    mentions = [Mention(f"person:y:{number}", 0, 1, 1) for number in range(9_000)]
+    planned = plan(document(links=links, entities=people, relations=relations), mentions)
+    assert (len(planned.pages), len(planned.relations)) == (LINKS_LIMIT, RELATIONS_LIMIT)
+    assert (len(planned.states), len(planned.mentions)) == (ENTITIES_LIMIT + 1, MENTIONS_LIMIT)
+    assert planned.edges == LINKS_LIMIT + RELATIONS_LIMIT + ENTITIES_LIMIT + 1 + MENTIONS_LIMIT
+
+
+def test_a_transaction_takes_as_many_documents_as_its_edges_allow() -> None:
+    plans = [plan(document(external_id=str(n), entities=(ANN, ISSUE))) for n in range(5)]
+    assert [len(group) for group in groups(plans, limit=4)] == [2, 2, 1]
+    assert [len(group) for group in groups(plans, limit=1)] == [1, 1, 1, 1, 1]
+    assert [plan for group in groups(plans, limit=5) for plan in group] == plans
+    assert groups([]) == []
 
 
 def test_a_batch_is_reduced_to_the_newest_of_each_document_in_the_order_of_locks() -> None:
