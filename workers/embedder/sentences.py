@@ -22,7 +22,7 @@ LEAST_PART = 20
 _BLOCK = re.compile(r"\n(?=[ \t]*(?:[-*+\u2022][ \t]|\d{1,3}[.)][ \t]|#{1,6}[ \t]|[>|]|```|~~~))|(?<=\n)(?=\n)")
 """Line breaks where Markdown starts a block of its own; any other single break may be a wrapped line of prose."""
 _HEADING = re.compile(r"[ \t]*#{1,6}[ \t][^\n]*")
-_MARK = re.compile(r"[\s>|]*(?:[-*+\u2022][ \t]+|\d{1,3}[.)][ \t]+|```\w*|~~~)*[\s|]*")
+_MARK = re.compile(r"(?:[^\w\n]*\n)*[\s>|]*(?:[-*+\u2022][ \t]+|\d{1,3}[.)][ \t]+|```\w*|~~~)*[\s|]*")
 _WORD = re.compile(r"\w\w")
 
 
@@ -57,7 +57,11 @@ def _blocks(text: str, start: int, end: int) -> Iterator[Span]:
 def _trimmed(text: str, start: int, end: int) -> Span:
     mark = _MARK.match(text, start, end)
     start = mark.end() if mark else start
-    return start, max(start, start + len(text[start:end].rstrip()))
+    end = start + len(text[start:end].rstrip())
+    # A last line without a word is a rule, a fence or an underline.
+    while (line := text.rfind("\n", start, end)) >= 0 and not _WORD.search(text, line, end):
+        end = start + len(text[start:line].rstrip())
+    return start, end
 
 
 def sentences_of(chunks: Sequence[Chunk], position: int, spans: Sequence[Span]) -> tuple[Span, ...]:
