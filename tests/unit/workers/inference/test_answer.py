@@ -1,0 +1,166 @@
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import pytest
+
+from infra.errors import Permanent, Transient
+from schemas.chat import ChatPrompt, ReplyError
+from schemas.dead_letters import Reason
+from tests.chats import prompt
+from workers.inference.answer import (
+    BACKEND_REFUSED,
+    BACKEND_UNAVAILABLE,
+    DEADLINE_PASSED,
+    UNKNOWN_MODEL,
+    Answerer,
+    Outcome,
+)
+from workers.inference.backends.backend import Answer
+from workers.inference.settings import InferenceSettings
+
+ANSWER = Answer("Weekly. [1]")
+DOWN = Transient("inference", "ConnectError")
+
+
+class Scripted:
+    """A backend that does what it is told, call by call; the last step repeats."""
+
+    def __init__(
+        self, *steps: Answer | Exception | Callable[[], object], name: str = "scripted", model: str = "m1"
+    ) -> None:
+        self.name, self.model = name, model
+        self.steps = steps
+        self.calls = 0
+        self.at_once = 0
+        self.most_at_once = 0
+        self.closed = False
+
+    async def answer(self, prompt: ChatPrompt) -> Answer:
+        step = self.steps[min(self.calls, len(self.steps) - 1)]
+        self.calls += 1
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            if callable(step):
+                await asyncio.Event().wait() if step is never else await asyncio.sleep(0)
+                return ANSWER
+            if isinstance(step, Exception):
+                raise step
+            return step
+        finally:
+            self.at_once -= 1
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def never() -> None:
+    """Step: no answer ever comes."""
+
+
+def soon() -> None:
+    """Step: an answer after a turn of the loop."""
+
+
+def answerer(*backends: Scripted, **settings: object) -> Answerer:
+    return Answerer(backends, InferenceSettings.model_validate(settings))
+
+
+def code_of(outcome: Outcome) -> str:
+    assert isinstance(outcome.result, ReplyError)
+    return outcome.result.code
+
+
+async def test_the_default_backend_answers() -> None:
+    first, second = Scripted(ANSWER, name="a"), Scripted(ANSWER, name="b")
+    for model in ("", "default", "millrace"):
+        outcome = await answerer(first, second).outcome(prompt(model=model))
+        assert outcome == Outcome(ANSWER, "m1", "a")
+    assert second.calls == 0
+
+
+@pytest.mark.parametrize("model", ["b", "m2"])
+async def test_a_request_may_name_a_backend_or_its_model(model: str) -> None:
+    backends = Scripted(ANSWER, name="a"), Scripted(ANSWER, name="b", model="m2")
+    assert (await answerer(*backends).outcome(prompt(model=model))).served_by == "b"
+
+
+async def test_an_unknown_model_is_said_and_nobody_is_asked() -> None:
+    backend = Scripted(ANSWER)
+    assert code_of(await answerer(backend).outcome(prompt(model="gpt-9"))) == UNKNOWN_MODEL
+    assert backend.calls == 0
+
+
+async def test_expired_work_is_skipped() -> None:
+    backend = Scripted(ANSWER)
+    assert code_of(await answerer(backend).outcome(prompt(within=timedelta(seconds=-1)))) == DEADLINE_PASSED
+    assert backend.calls == 0
+
+
+async def test_a_backend_that_never_answers_is_left_before_the_deadline() -> None:
+    started = asyncio.get_running_loop().time()
+    outcome = await answerer(Scripted(never)).outcome(prompt(within=timedelta(seconds=0.6)))
+    assert code_of(outcome) == DEADLINE_PASSED
+    assert 0.2 < asyncio.get_running_loop().time() - started < 0.59
+
+
+async def test_a_passing_failure_is_tried_again() -> None:
+    backend = Scripted(DOWN, ANSWER)
+    assert (await answerer(backend).outcome(prompt())).result == ANSWER
+    assert backend.calls == 2
+
+
+async def test_a_lasting_failure_ends_as_unavailable() -> None:
+    backend = Scripted(DOWN)
+    assert code_of(await answerer(backend, INFERENCE_ATTEMPTS=2).outcome(prompt())) == BACKEND_UNAVAILABLE
+    assert backend.calls == 2
+
+
+async def test_a_server_that_asks_to_wait_beyond_the_deadline_is_not_waited_for() -> None:
+    backend = Scripted(Transient("inference", "429", retry_after=3_600))
+    assert code_of(await answerer(backend).outcome(prompt())) == BACKEND_UNAVAILABLE
+    assert backend.calls == 1
+
+
+async def test_a_server_that_asks_to_wait_a_little_is_waited_for() -> None:
+    backend = Scripted(Transient("inference", "429", retry_after=0.05), ANSWER)
+    assert (await answerer(backend).outcome(prompt())).result == ANSWER
+
+
+async def test_a_refusal_is_not_tried_again() -> None:
+    backend = Scripted(Permanent(Reason.REFUSED_BY_SINK, "401"))
+    outcome = await answerer(backend).outcome(prompt())
+    assert code_of(outcome) == BACKEND_REFUSED
+    assert backend.calls == 1
+    assert isinstance(outcome.result, ReplyError)
+    assert "401" not in outcome.result.detail
+
+
+async def test_no_more_than_the_setting_are_answered_at_once() -> None:
+    backend = Scripted(soon)
+    busy = answerer(backend, INFERENCE_CONCURRENCY=2)
+    await asyncio.gather(*(busy.outcome(prompt(f"Question {n}?")) for n in range(8)))
+    assert backend.calls == 8
+    assert backend.most_at_once == 2
+
+
+async def test_waiting_for_a_place_counts_against_the_deadline() -> None:
+    busy = answerer(Scripted(never), INFERENCE_CONCURRENCY=1)
+    outcomes: Sequence[Outcome] = await asyncio.gather(
+        busy.outcome(prompt(within=timedelta(seconds=0.6))), busy.outcome(prompt(within=timedelta(seconds=0.3)))
+    )
+    assert [code_of(outcome) for outcome in outcomes] == [DEADLINE_PASSED, DEADLINE_PASSED]
+
+
+async def test_a_fault_of_ours_is_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await answerer(Scripted(ZeroDivisionError())).outcome(prompt())
+
+
+async def test_all_backends_are_closed() -> None:
+    backends = Scripted(ANSWER), Scripted(ANSWER)
+    await answerer(*backends).close()
+    assert all(backend.closed for backend in backends)
+    with pytest.raises(ValueError, match="at least one"):
+        answerer()

@@ -1,0 +1,177 @@
+from datetime import timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from pydantic import SecretStr
+
+from infra.errors import Permanent, Transient
+from schemas.chat import Generation, Usage
+from schemas.event import now
+from tests.chats import passage, prompt
+from workers.inference.backends.openai import OpenAIBackend, endpoint
+from workers.inference.settings import OpenAISettings
+
+SETTINGS = OpenAISettings(url="http://model.test/v1", model="tiny", api_key=SecretStr("sesame"))
+KEYS = passage(1, "Secrets matter. Keys are rotated weekly.", cosines=(0.1, 0.8))
+
+
+def completion(text: str | None = "Keys are rotated weekly [1].", **fields: object) -> dict[str, Any]:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    return {"id": "c1", "choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 5}, **fields}
+
+
+class Server:
+    """Answers by a script and remembers what it was asked."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self.answers = list(answers)
+        self.requests: list[httpx.Request] = []
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def backend(self, settings: OpenAISettings = SETTINGS) -> OpenAIBackend:
+        return OpenAIBackend(settings, httpx.MockTransport(self))
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://h:1", "http://h:1/v1/"),
+        ("http://h:1/", "http://h:1/v1/"),
+        ("http://h:1/v1", "http://h:1/v1/"),
+        ("https://h/api/openai/v1/", "https://h/api/openai/v1/"),
+    ],
+)
+def test_an_address_without_a_path_gets_the_version(url: str, address: str) -> None:
+    assert endpoint(url) == address
+
+
+async def test_an_answer_with_its_citations() -> None:
+    server = Server(httpx.Response(200, json=completion()))
+    backend = server.backend()
+    answer = await backend.answer(prompt(passages=[KEYS]))
+    assert answer.text == "Keys are rotated weekly [1]."
+    assert [(one.number, one.quote) for one in answer.citations] == [(1, "Keys are rotated weekly.")]
+    assert answer.usage == Usage(prompt_tokens=7, completion_tokens=5)
+    assert (answer.finish_reason, answer.abstained, answer.support) == ("stop", False, None)
+    assert (backend.name, backend.model) == ("openai", "tiny")
+    await backend.close()
+    (request,) = server.requests
+    assert str(request.url) == "http://model.test/v1/chat/completions"
+    assert request.headers["authorization"] == "Bearer sesame"
+    assert orjson.loads(request.content) == {
+        "model": "tiny",
+        "messages": [{"role": "user", "content": "How often are keys rotated?"}],
+        "temperature": 0.0,
+        "max_tokens": 512,
+        "stream": False,
+    }
+
+
+async def test_the_requests_own_limits_are_passed_on() -> None:
+    server = Server(httpx.Response(200, json=completion()))
+    generation = Generation(temperature=0.7, max_tokens=9, stop=("\n",))
+    await server.backend().answer(prompt(generation=generation))
+    body = orjson.loads(server.requests[0].content)
+    assert (body["temperature"], body["max_tokens"], body["stop"]) == (0.7, 9, ["\n"])
+
+
+async def test_without_a_model_the_first_listed_is_asked_once() -> None:
+    models = httpx.Response(200, json={"data": [{"id": "served"}, {"id": "other"}]})
+    server = Server(models, httpx.Response(200, json=completion()), httpx.Response(200, json=completion()))
+    backend = server.backend(OpenAISettings(url="http://model.test"))
+    assert backend.model == ""
+    await backend.answer(prompt())
+    await backend.answer(prompt())
+    assert backend.model == "served"
+    assert [request.url.path for request in server.requests] == ["/v1/models", *["/v1/chat/completions"] * 2]
+    assert "authorization" not in server.requests[0].headers
+
+
+async def test_thinking_aloud_is_not_part_of_the_answer() -> None:
+    server = Server(httpx.Response(200, json=completion("<think>[9] hm</think>\n\nWeekly [1].")))
+    assert (await server.backend().answer(prompt(passages=[KEYS]))).text == "Weekly [1]."
+
+
+async def test_saying_that_the_sources_do_not_answer_is_an_abstention() -> None:
+    said = httpx.Response(200, json=completion("The sources do not answer this."))
+    assert (await Server(said).backend().answer(prompt(passages=[KEYS]))).abstained
+    other = httpx.Response(200, json=completion("They do not answer in March [1]."))
+    assert not (await Server(other).backend().answer(prompt(passages=[KEYS]))).abstained
+
+
+@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504])
+async def test_what_may_pass_is_transient(status: int) -> None:
+    with pytest.raises(Transient, match=str(status)):
+        await Server(httpx.Response(status, text="my prompt was: secret")).backend().answer(prompt())
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422])
+async def test_what_will_not_pass_is_permanent_and_quotes_nothing(status: int) -> None:
+    with pytest.raises(Permanent, match=str(status)) as refused:
+        await Server(httpx.Response(status, text="my prompt was: secret")).backend().answer(prompt())
+    assert "secret" not in refused.value.detail
+    assert "sesame" not in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    "error", [httpx.ConnectError("no"), httpx.ReadTimeout("slow"), httpx.RemoteProtocolError("cut")]
+)
+async def test_a_broken_connection_is_transient(error: httpx.TransportError) -> None:
+    with pytest.raises(Transient, match=type(error).__name__):
+        await Server(error).backend().answer(prompt())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"<html>starting</html>", b"{}", b'{"choices": []}', orjson.dumps(completion(None)), b'{"choices": [{}]}'],
+)
+async def test_what_is_no_completion_is_transient(content: bytes) -> None:
+    with pytest.raises(Transient):
+        await Server(httpx.Response(200, content=content)).backend().answer(prompt())
+
+
+async def test_usage_is_optional() -> None:
+    body = completion()
+    del body["usage"]
+    assert (await Server(httpx.Response(200, json=body)).backend().answer(prompt())).usage == Usage()
+
+
+async def test_no_request_after_the_deadline() -> None:
+    server = Server()
+    with pytest.raises(Transient, match="deadline"):
+        await server.backend().answer(prompt(within=timedelta(seconds=-1)))
+    assert server.requests == []
+
+
+async def test_the_deadline_bounds_the_time_out() -> None:
+    server = Server(httpx.Response(200, json=completion()))
+    await server.backend().answer(prompt(within=timedelta(seconds=3)))
+    times = server.requests[0].extensions["timeout"]
+    assert 2 < times["read"] <= 3
+    assert times["connect"] <= 3
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high"), [("7", 7, 7), (format_datetime(now() + timedelta(seconds=30), usegmt=True), 25, 31)]
+)
+async def test_the_wait_that_a_server_asks_for_is_kept(value: str, low: float, high: float) -> None:
+    with pytest.raises(Transient) as asked:
+        await Server(httpx.Response(429, headers={"retry-after": value})).backend().answer(prompt())
+    assert asked.value.retry_after is not None
+    assert low <= asked.value.retry_after <= high
+
+
+@pytest.mark.parametrize("value", ["", "soon", "-1"])
+async def test_a_malformed_wait_is_none(value: str) -> None:
+    with pytest.raises(Transient) as asked:
+        await Server(httpx.Response(503, headers={"retry-after": value})).backend().answer(prompt())
+    assert asked.value.retry_after is None

@@ -1,0 +1,102 @@
+from datetime import timedelta
+
+import pytest
+
+from infra.kafka.worker import Each, Outgoing
+from infra.settings import SettingsError
+from schemas.chat import ChatReply, Interaction
+from schemas.event import now
+from tests.chats import passage, prompt
+from tests.deliveries import delivery
+from topics.catalogue import CHAT_PROMPTS, CHAT_REPLIES, INTERACTIONS
+from workers.inference.answer import Answerer
+from workers.inference.backends.choice import open_backends
+from workers.inference.backends.extractive import ExtractiveBackend
+from workers.inference.settings import ExtractiveSettings, InferenceSettings
+from workers.inference.worker import infer, open_answerer, worker
+
+WEIGHTS = {"key": 2.0, "rotat": 3.0}
+KEYS = passage(1, "Keys are rotated weekly.", cosines=(0.8,))
+
+
+def answerer() -> Answerer:
+    return Answerer([ExtractiveBackend(ExtractiveSettings())], InferenceSettings())
+
+
+async def published(**fields: object) -> list[Outgoing]:
+    asked = prompt(passages=[KEYS, passage(2, "Bread is baked.", score=0.2, cosines=(0.0,))], weights=WEIGHTS, **fields)
+    return list(await infer(delivery(asked), answerer()))
+
+
+async def test_a_chat_turn_gives_a_reply_and_an_interaction() -> None:
+    reply, kept = await published(purpose="chat")
+    assert (reply.topic, reply.partition, kept.topic) == (CHAT_REPLIES, 3, INTERACTIONS)
+    answer, interaction = reply.body, kept.body
+    assert isinstance(answer, ChatReply)
+    assert isinstance(interaction, Interaction)
+    assert (answer.kind, answer.sequence, answer.gateway) == ("final", 0, "gateway-1")
+    assert answer.text == interaction.answer == "Keys are rotated weekly. [1]"
+    assert answer.citations == interaction.citations
+    assert (answer.served_by, answer.model, interaction.served_by) == ("extractive", "extractive", "extractive")
+    assert [one.number for one in answer.passages] == [1, 2]
+    assert interaction.passages == (KEYS.document_id, answer.passages[1].document_id)
+    assert interaction.question.content == "How often are keys rotated?"
+    assert interaction.index_id == "minilm-1"
+    assert interaction.asked_at <= interaction.answered_at <= now()
+
+
+async def test_a_query_leaves_no_interaction() -> None:
+    (reply,) = await published(purpose="query")
+    assert reply.topic is CHAT_REPLIES
+
+
+async def test_an_expired_prompt_is_answered_with_an_error_and_kept() -> None:
+    reply, kept = await published(within=timedelta(seconds=-1))
+    answer, interaction = reply.body, kept.body
+    assert isinstance(answer, ChatReply)
+    assert isinstance(interaction, Interaction)
+    assert answer.kind == "error"
+    assert answer.error is not None
+    assert answer.error.code == "deadline_passed"
+    assert answer.text == interaction.answer == ""
+    assert interaction.error == answer.error
+
+
+async def test_a_redelivery_publishes_under_the_same_identity() -> None:
+    first, second = await published(), await published(within=timedelta(seconds=-1))
+    # the runtime makes the event id of cause, worker, topic and part: whatever the outcome, one id
+    assert [(one.topic, one.part) for one in first] == [(one.topic, one.part) for one in second]
+
+
+def test_the_worker_says_what_it_does() -> None:
+    (subscription,) = worker.subscriptions
+    assert subscription.topic is CHAT_PROMPTS
+    assert isinstance(subscription.mode, Each)
+    assert set(worker.publishes) == {CHAT_REPLIES, INTERACTIONS}
+
+
+def test_the_address_decides_the_default_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("INFERENCE_URL", raising=False)
+    assert [one.name for one in open_backends(InferenceSettings())] == ["extractive"]
+    monkeypatch.setenv("INFERENCE_URL", "http://127.0.0.1:9")
+    assert [one.name for one in open_backends(InferenceSettings())] == ["openai", "extractive"]
+    monkeypatch.setenv("INFERENCE_BACKEND", "extractive")
+    assert [one.name for one in open_backends(InferenceSettings())] == ["extractive", "openai"]
+
+
+def test_a_backend_without_its_address_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("INFERENCE_URL", raising=False)
+    monkeypatch.setenv("INFERENCE_BACKEND", "openai")
+    with pytest.raises(SettingsError, match="INFERENCE_URL"):
+        open_backends(InferenceSettings())
+
+
+async def test_the_tools_open_and_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INFERENCE_URL", "http://127.0.0.1:9")
+    async with open_answerer() as opened:
+        assert (await opened.outcome(prompt(model="extractive"))).served_by == "extractive"
+
+
+def test_message_kinds_are_a_comma_separated_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXTRACTIVE_MESSAGE_KINDS", "message, mail ,")
+    assert ExtractiveSettings().message_kinds == ("message", "mail")
