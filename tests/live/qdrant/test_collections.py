@@ -103,7 +103,9 @@ async def test_ensure_collection_makes_vectors_and_indexes(client: AsyncQdrantCl
 
 
 async def test_ensure_collection_can_be_raced_and_repeated(client: AsyncQdrantClient, fresh: str) -> None:
-    await asyncio.gather(*(ensure_collection(client, fresh, 8) for _ in range(6)))
+    # open connections first, so that the callers really meet
+    await asyncio.gather(*(client.get_collections() for _ in range(12)))
+    await asyncio.gather(*(ensure_collection(client, fresh, 8) for _ in range(12)))
     await client.upsert(fresh, [models.PointStruct(id=1, vector={}, payload={"version": 1})])
     await ensure_collection(client, fresh, 8)
     assert (await client.count(fresh)).count == 1
@@ -198,3 +200,22 @@ async def test_a_payload_index_is_made_shown_and_removed(client: AsyncQdrantClie
     assert {name: info.data_type.value for name, info in schema.items()} == {"meta.field": kind}
     await client.delete_payload_index(collection, "meta.field")
     assert (await client.get_collection(collection)).payload_schema == {}
+
+
+async def test_a_text_index_keeps_its_parameters(client: AsyncQdrantClient, collection: str) -> None:
+    params = models.TextIndexParams(
+        type=models.TextIndexType.TEXT, tokenizer=models.TokenizerType.WORD, min_token_len=2, lowercase=True
+    )
+    await client.create_payload_index(collection, "text", params)
+    shown = (await client.get_collection(collection)).payload_schema["text"].params
+    assert isinstance(shown, models.TextIndexParams)
+    assert (shown.tokenizer, shown.min_token_len, shown.lowercase) == (models.TokenizerType.WORD, 2, True)
+    await client.upsert(
+        collection,
+        [
+            models.PointStruct(id=1, vector={}, payload={"text": "The Mill turns"}),
+            models.PointStruct(id=2, vector={}, payload={"text": "Windmills"}),
+        ],
+    )
+    words = models.Filter(must=[models.FieldCondition(key="text", match=models.MatchText(text="mill"))])
+    assert [point.id for point in (await client.scroll(collection, scroll_filter=words))[0]] == [1]

@@ -1,5 +1,6 @@
 """What is the local door's own: who may come in, what it refuses and how it says so."""
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -19,7 +20,7 @@ async def door(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Door]:
     door = Door(tmp_path_factory.mktemp("own") / "root", MILLRACE_DOOR_MAX_BODY=str(LIMIT))
     await door.start()
     yield door
-    await door.kill()
+    await door.kill(signal.SIGTERM)
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -139,6 +140,16 @@ def _prefetches(levels: int) -> dict[str, Any]:
 WRONG: dict[str, tuple[str, str, Any]] = {
     "no json": ("PUT", f"{C}/points", b"{"),
     "not utf-8": ("PUT", f"{C}/points", b'{"points": "\xff"}'),
+    "collection list": ("PUT", "/collections/x", []),
+    "size text": ("PUT", "/collections/x", {"vectors": {"size": "2", "distance": "Dot"}}),
+    "huge size": ("PUT", "/collections/x", {"vectors": {"size": 70_000, "distance": "Dot"}}),
+    "key number": ("POST", f"{C}/points/count", {"filter": {"must": {"key": 1, "match": {"value": 1}}}}),
+    "exact text": ("POST", f"{C}/points/count", {"exact": "yes"}),
+    "threshold text": ("POST", f"{C}/points/query", {"score_threshold": "high"}),
+    "threshold huge": ("POST", f"{C}/points/query", {"score_threshold": 1e300}),
+    "ids object": ("POST", f"{C}/points", {"ids": {}}),
+    "vector name": ("POST", f"{C}/points", {"ids": [1], "with_vector": ["none"]}),
+    "vector text": ("POST", f"{C}/points", {"ids": [1], "with_vector": "dense"}),
     "no object": ("PUT", f"{C}/points", []),
     "no points": ("PUT", f"{C}/points", {}),
     "no id": ("PUT", f"{C}/points", {"points": [{"vector": {}}]}),

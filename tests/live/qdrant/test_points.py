@@ -152,6 +152,25 @@ async def test_payloads_change_by_filter_and_under_a_key(client: AsyncQdrantClie
     assert (found[1]["meta"], found[2]["meta"]) == ({"y": 2}, {"x": 1})
 
 
+async def test_everything_can_be_done_by_filter(client: AsyncQdrantClient, collection: str) -> None:
+    await client.upsert(collection, [point(n, version=n, a=1) for n in (1, 2, 3, 4)])
+    await client.overwrite_payload(collection, {"version": 2, "b": 1}, points=older_than(3))
+    await client.delete_vectors(collection, ["dense"], older_than(3))
+    assert await payloads(client, collection, 1, 3) == {1: {"version": 2, "b": 1}, 3: {"version": 3, "a": 1}}
+    hits = (await client.query_points(collection, query=E1, using="dense")).points
+    assert {hit.id for hit in hits} == {3, 4}
+    await client.clear_payload(collection, older_than(3))
+    assert await payloads(client, collection, 1, 4) == {1: {}, 4: {"version": 4, "a": 1}}
+
+
+async def test_a_conditional_vector_update(client: AsyncQdrantClient, collection: str) -> None:
+    await client.upsert(collection, [point(1, version=1), point(2, version=9)])
+    change = [models.PointVectors(id=n, vector={"dense": E2}) for n in (1, 2)]
+    await client.update_vectors(collection, change, update_filter=older_than(5))
+    found = {each.id: each.vector for each in await client.retrieve(collection, [1, 2], with_vectors=True)}
+    assert found == {1: {"dense": E2}, 2: {"dense": E1}}
+
+
 async def test_vectors_are_updated_and_deleted_alone(client: AsyncQdrantClient, collection: str) -> None:
     await client.upsert(collection, [point(1, text="kept")])
     await client.update_vectors(collection, [models.PointVectors(id=1, vector={"dense": E2})])

@@ -161,6 +161,12 @@ QUERIES: dict[str, dict[str, Any]] = {
     "sparse with idf": {"query": WORDS, "using": "sparse"},
     "sparse, filtered": {"query": WORDS, "using": "sparse", "query_filter": models.Filter(must=[RED])},
     "threshold": {"query": QUERY, "using": "dense", "score_threshold": 0.3},
+    "idf of one workspace": {
+        "query": WORDS,
+        "using": "sparse",
+        "query_filter": models.Filter(must=[RED]),
+        "search_params": models.SearchParams(idf=models.IdfCorpusParams(corpus=models.Filter(must=[RED]))),
+    },
     "offset": {"query": QUERY, "using": "dense", "offset": 5, "limit": 4},
     "by id": {"query": 7, "using": "dense"},
     "rank fusion": {"prefetch": [DENSE_LEG, SPARSE_LEG], "query": models.FusionQuery(fusion=models.Fusion.RRF)},
@@ -191,6 +197,20 @@ async def test_a_query_finds_what_the_reference_finds(
     distinct = {round(hit.score, 4) for hit in theirs}
     if len(distinct) == len(theirs):
         assert [hit.id for hit in ours] == [hit.id for hit in theirs]
+
+
+async def test_tuning_of_an_approximate_index_changes_nothing(client: AsyncQdrantClient, corpus: str) -> None:
+    search: Any = {"query": QUERY, "using": "dense"}
+    tuned = models.SearchParams(exact=False, hnsw_ef=16, indexed_only=False)
+    plain = (await client.query_points(corpus, **search)).points
+    assert (await client.query_points(corpus, **search, search_params=tuned)).points == plain
+
+
+async def test_weighted_rank_fusion_prefers_the_heavier_leg(client: AsyncQdrantClient, corpus: str) -> None:
+    sparse_first = (await client.query_points(corpus, query=WORDS, using="sparse", limit=1)).points[0].id
+    heavy = models.RrfQuery(rrf=models.Rrf(weights=[0.01, 1.0]))
+    fused = (await client.query_points(corpus, prefetch=[DENSE_LEG, SPARSE_LEG], query=heavy)).points
+    assert fused[0].id == sparse_first
 
 
 async def test_searches_find_no_point_without_the_vector(client: AsyncQdrantClient, corpus: str) -> None:
