@@ -129,10 +129,13 @@ def status(as_json: AsJson = False) -> Status:
     if record is None:
         raise CommandError(Status.UNREACHABLE, f"no stack in {home.root}", "`millrace up` starts one")
     lines = control.usage(record)
+    alive = any(line.pid for line in lines)
     total = sum(line.pss_bytes or 0 for line in lines)
     if as_json:
         body = {"state": record.state, "detail": record.detail, "home": str(home.root), "places": record.places}
         print_json(body | {"pss_bytes": total, "processes": [asdict(line) for line in lines]})
+    elif not alive:
+        plain(f"{record.state} {record.detail}".rstrip())
     else:
         _show_usage(lines, total)
         for name, place in record.places.items():

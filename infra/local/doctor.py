@@ -138,7 +138,7 @@ def postgres_account() -> Finding:
     try:
         account = postgres.unprivileged()
     except StartError as fault:
-        return Finding("postgres account", Verdict.FAILED, str(fault), "add a user `nobody`, or set POSTGRES_DSN")
+        return Finding("postgres account", Verdict.FAILED, str(fault), "add that user, or set POSTGRES_DSN")
     detail = "as this user" if account is None else f"as user {account.user}, since it refuses to run as root"
     return Finding("postgres account", Verdict.OK, detail)
 

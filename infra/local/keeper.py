@@ -161,7 +161,9 @@ class Keeper:
 
     async def stop(self) -> None:
         """End the process; call it once `run` has been cancelled."""
-        if self.record.state is State.OUTSIDE or self.unit.program is None:
+        if self.unit.program is None:
+            if self.record.state not in {State.DONE, State.FAILED}:
+                self._enter(State.STOPPED)
             return
         child = self._child or processes.adopt(self.record)
         if child is not None:
@@ -170,4 +172,5 @@ class Keeper:
             number, within = (program.stop_signal, program.stop_within_s) if program else (15, 15.0)
             await processes.stop(child, number, within)
         self.record.pid = None
-        self._enter(State.STOPPED)
+        if self.record.state is not State.FAILED:
+            self._enter(State.STOPPED)

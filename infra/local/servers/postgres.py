@@ -38,12 +38,23 @@ SETTINGS = {
 def unprivileged() -> Account | None:
     """Return the account to run as: None for our own, `nobody` for root. Raises StartError if there is none."""
     if os.geteuid() != 0:
+        _need_name(os.geteuid())
         return None
     try:
         found = pwd.getpwnam("nobody")
     except KeyError as fault:
         raise StartError("root cannot run Postgres and there is no user `nobody`; set POSTGRES_DSN") from fault
     return Account(found.pw_uid, found.pw_gid)
+
+
+def _need_name(user: int) -> None:
+    """Raise StartError for a user without a name, as containers may give one: initdb insists on looking it up."""
+    try:
+        pwd.getpwuid(user)
+    except KeyError as fault:
+        raise StartError(
+            f"Postgres needs a name for user {user}: add one to /etc/passwd, or set POSTGRES_DSN"
+        ) from fault
 
 
 def reachable(path: Path) -> bool:
