@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from gateway import failures
 from gateway.auth import Authenticating
 from gateway.connections import Connections
+from gateway.documenting import Documented
 from gateway.middleware import Limiting, Observing
 from gateway.routes import chat, documents, events, graph, health, hooks, search, sources
 from gateway.settings import GatewaySettings
@@ -31,7 +32,7 @@ def create_app(
             app.state.connections = connections
             yield
 
-    app = FastAPI(
+    app = Documented(
         title="Millrace",
         version=version("millrace"),
         description=DESCRIPTION,

@@ -20,10 +20,8 @@ GRACE_S = 0.5
 
 _STATUS = {
     "deadline_passed": Code.DEADLINE_PASSED,
-    "invalid_request": Code.INVALID_REQUEST,
-    "no_live_index": Code.DEPENDENCY_UNAVAILABLE,
     "backend_unavailable": Code.DEPENDENCY_UNAVAILABLE,
-    "dependency_unavailable": Code.DEPENDENCY_UNAVAILABLE,
+    "unknown_model": Code.MODEL_NOT_FOUND,
 }
 """Codes of `ReplyError` that have a problem of their own; any other is `answer_failed`."""
 

@@ -2,18 +2,41 @@
 
 from typing import Any
 
+from fastapi import FastAPI
+
 from gateway.problems import MEDIA_TYPE, Code, ProblemBody
+
+_SCHEMAS = "#/components/schemas/"
+_PROBLEM = {"schema": {"$ref": f"{_SCHEMAS}{ProblemBody.__name__}"}}
 
 
 def problems(*codes: Code) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` of a route that answers with these problems."""
     responses: dict[int | str, dict[str, Any]] = {}
     for code in codes:
-        told = responses.setdefault(code.value.status, {"description": "", "model": ProblemBody, "content": {}})
+        told = responses.setdefault(code.value.status, {"description": "", "content": {MEDIA_TYPE: _PROBLEM}})
         line = f"`{code.label}`: {code.value.meaning}"
-        told["description"] = f"{told['description']}\n{line}".strip()
-        told["content"] = {MEDIA_TYPE: {}}
+        told["description"] = f"{told['description']}\n\n{line}".strip()
     return responses
+
+
+class Documented(FastAPI):
+    """The application, with an OpenAPI document whose errors are the ones that it answers with."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the document: problem details in place of the framework's own validation errors."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            schemas = document["components"]["schemas"]
+            problem = ProblemBody.model_json_schema(ref_template=_SCHEMAS + "{model}")
+            schemas |= problem.pop("$defs") | {ProblemBody.__name__: problem}
+            for name in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(name, None)
+            for operations in document["paths"].values():
+                for operation in operations.values():
+                    if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+                        del operation["responses"]["422"]
+        return self.openapi_schema or {}
 
 
 AUTHENTICATED = (Code.MISSING_KEY, Code.INVALID_KEY, Code.DEPENDENCY_UNAVAILABLE)

@@ -50,6 +50,7 @@ class Code(Enum):
     DOCUMENT_NOT_FOUND = Meaning(404, "Document not found", "The workspace has no such document, or it was deleted.")
     EVENT_NOT_FOUND = Meaning(404, "Event not found", "The workspace has no such event.")
     ENTITY_NOT_FOUND = Meaning(404, "Entity not found", "The workspace's graph has no such entity.")
+    MODEL_NOT_FOUND = Meaning(404, "Model not found", "No backend of this installation serves that model.")
     METHOD_NOT_ALLOWED = Meaning(405, "Method not allowed", "See the `Allow` header.")
     REQUEST_TIMEOUT = Meaning(408, "Request timeout", "The body did not arrive in time.")
     SOURCE_CONFLICT = Meaning(409, "Source name taken", "The workspace has a source of that name, other connector.")

@@ -93,7 +93,7 @@ class PageWanted(BaseModel):
 
     source: str | None = Field(default=None, max_length=200)
     kind: str | None = Field(default=None, max_length=100)
-    limit: int = Field(default=50, ge=1, le=200)
+    limit: int = Field(default=50, ge=1, le=500)
     cursor: str | None = Field(default=None, max_length=500)
     """`next` of the page before."""
 

@@ -1,0 +1,168 @@
+"""A question over the log, and each of its possible ends."""
+
+import time
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from schemas.chat import ChatReply, ChatRequest, Citation, Passage, ReplyError, Usage
+from tests.unit.gateway.conftest import Door, assert_problem
+from topics.catalogue import CHAT_REQUESTS
+
+DOCUMENT = uuid4()
+PASSAGE = Passage(
+    number=1, document_id=DOCUMENT, version=3, ordinal=0, start=0, end=4, text="Yes.", score=0.9, cosine=0.8
+)
+CITATION = Citation(number=1, document_id=DOCUMENT, version=3, start=0, end=4, quote="Yes.")
+
+
+def reply(request: ChatRequest, kind: str = "final", **fields: Any) -> ChatReply:
+    values = {"workspace": request.workspace, "sequence": 0, "gateway": request.reply_to.gateway, "kind": kind}
+    known = {"request_id": request.request_id, "conversation_id": request.conversation_id}
+    return ChatReply.model_validate({**values, **known, **fields})
+
+
+def answering(door: Door, *, kind: str = "final", **fields: Any) -> None:
+    door.log.answer = lambda request: [reply(request, kind, **fields)]
+
+
+async def test_search_returns_the_passages(door: Door) -> None:
+    answering(door, passages=(PASSAGE,))
+    body = {"query": " who? ", "top_k": 3, "filters": {"kinds": ["issue"], "metadata": {"team": "a"}}}
+    response = await door.client.post("/v1/search", json=body)
+    assert response.status_code == 200
+    assert response.json()["passages"][0]["text"] == "Yes."
+    assert response.json()["took_ms"] > 0
+    ((topic, request, envelope),) = door.log.published
+    assert topic is CHAT_REQUESTS
+    assert isinstance(request, ChatRequest)
+    assert (request.workspace, request.purpose, request.top_k) == ("acme", "search", 3)
+    assert request.messages[0].content == "who?"
+    assert request.filters.kinds == ("issue",)
+    assert request.filters.metadata == {"team": "a"}
+    assert request.reply_to.gateway == "gw-1"
+    assert request.deadline - request.accepted_at == timedelta(seconds=0.1)
+    assert envelope.id == request.request_id
+
+
+async def test_a_question_is_answered_with_its_citations(door: Door) -> None:
+    answering(door, text="Yes [1].", citations=(CITATION,), passages=(PASSAGE,), support=0.7, served_by="extractive")
+    response = await door.client.post("/v1/rag/query", json={"query": "is it?"})
+    body = response.json()
+    assert body["answer"] == "Yes [1]."
+    assert body["citations"][0]["quote"] == "Yes."
+    assert (body["abstained"], body["support"], body["served_by"]) == (False, 0.7, "extractive")
+    assert body["request_id"] == str(door.log.bodies[0].request_id)
+    assert door.log.bodies[0].purpose == "query"
+
+
+async def test_deltas_before_the_end_are_passed_over(door: Door) -> None:
+    door.log.answer = lambda request: [
+        reply(request, "delta", text="Ye"),
+        reply(request, "final", text="Yes", sequence=1),
+    ]
+    assert (await door.client.post("/v1/rag/query", json={"query": "is it?"})).json()["answer"] == "Yes"
+
+
+async def test_no_answer_in_time_is_a_504(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.asking.GRACE_S", 0.05)
+    started = time.perf_counter()
+    assert_problem(await door.client.post("/v1/search", json={"query": "anyone?"}), 504, "deadline_passed")
+    assert 0.1 <= time.perf_counter() - started < 2
+    assert door.log.waiting == {}
+
+
+@pytest.mark.parametrize(
+    ("reply_code", "status", "code"),
+    [
+        ("deadline_passed", 504, "deadline_passed"),
+        ("backend_unavailable", 503, "dependency_unavailable"),
+        ("unknown_model", 404, "model_not_found"),
+        ("backend_refused", 502, "answer_failed"),
+    ],
+)
+async def test_an_error_reply_is_a_problem(door: Door, reply_code: str, status: int, code: str) -> None:
+    answering(door, kind="error", error=ReplyError(code=reply_code, detail="in words"))
+    body = assert_problem(await door.client.post("/v1/rag/query", json={"query": "q"}), status, code)
+    assert (body["reply_code"], body["detail"]) == (reply_code, "in words")
+
+
+async def test_an_error_without_a_word_is_still_a_problem(door: Door) -> None:
+    answering(door, kind="error")
+    assert_problem(await door.client.post("/v1/rag/query", json={"query": "q"}), 502, "answer_failed")
+
+
+async def test_without_the_broker_nothing_is_asked(door: Door) -> None:
+    door.log.down = True
+    assert_problem(await door.client.post("/v1/search", json={"query": "q"}), 503, "broker_unavailable")
+    door.log.down, door.log.ready = False, False
+    assert_problem(await door.client.post("/v1/search", json={"query": "q"}), 503, "broker_unavailable")
+    assert door.log.published == []
+
+
+async def test_a_new_conversation_has_an_id_to_go_on_with(door: Door) -> None:
+    answering(door, text="Hello.")
+    response = await door.client.post("/v1/chat", json={"message": "hi", "retrieve": False})
+    request = door.log.bodies[0]
+    assert response.json()["conversation_id"] == str(request.conversation_id)
+    assert (request.purpose, request.retrieve) == ("chat", False)
+
+
+async def test_completions_have_openais_shape(door: Door) -> None:
+    answering(
+        door,
+        text="Yes [1].",
+        citations=(CITATION,),
+        finish_reason="stop",
+        model="m-1",
+        usage=Usage(prompt_tokens=7, completion_tokens=2),
+    )
+    asked = {
+        "model": "millrace",
+        "messages": [
+            {"role": "developer", "content": "Be brief."},
+            {"role": "user", "content": [{"type": "text", "text": "Is"}, {"type": "text", "text": "it?"}]},
+        ],
+        "temperature": 0.2,
+        "max_tokens": 50,
+        "stop": "\n",
+        "user": "somebody",
+    }
+    body = (await door.client.post("/v1/chat/completions", json=asked)).json()
+    request = door.log.bodies[0]
+    assert [message.role for message in request.messages] == ["system", "user"]
+    assert request.messages[1].content == "Is\nit?"
+    assert request.model == ""
+    assert (request.generation.temperature, request.generation.max_tokens, request.generation.stop) == (
+        0.2,
+        50,
+        ("\n",),
+    )
+    assert body["object"] == "chat.completion"
+    assert body["id"] == f"chatcmpl-{request.request_id}"
+    assert body["choices"] == [
+        {"index": 0, "message": {"role": "assistant", "content": "Yes [1]."}, "finish_reason": "stop"}
+    ]
+    assert body["usage"] == {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+    assert body["millrace"]["citations"][0]["quote"] == "Yes."
+    assert body["model"] == "m-1"
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code"),
+    [
+        ({"stream": True}, 400, "streaming_not_supported"),
+        ({"n": 2}, 422, "invalid_request"),
+        ({"messages": [{"role": "assistant", "content": "a"}]}, 422, "invalid_request"),
+        ({"messages": [{"role": "user", "content": "  "}]}, 422, "invalid_request"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 422, "invalid_request"),
+    ],
+)
+async def test_what_completions_refuse(door: Door, change: dict[str, Any], status: int, code: str) -> None:
+    asked = {"model": "m", "messages": [{"role": "user", "content": "q"}]} | change
+    response = await door.client.post("/v1/chat/completions", json=asked)
+    assert response.status_code == status
+    assert response.json()["error"]["code"] == code
+    assert door.log.published == []

@@ -1,0 +1,184 @@
+"""What an uploaded document becomes."""
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from gateway.recent import Recent
+from infra.postgres.sources import Source
+from schemas.ids import document_id, event_id
+from tests.unit.gateway.conftest import Door, assert_problem, chunks, source
+
+
+async def put(door: Door, **body: Any) -> Any:
+    return await door.client.post("/v1/documents", json={"source": "src_files", **body})
+
+
+async def test_a_text_is_an_event_of_its_source(door: Door) -> None:
+    response = await put(
+        door, text="# Grüße", external_id="notes/1", title="T", url="http://x/", metadata={"team": "a", "n": 1}
+    )
+    assert response.status_code == 202
+    (event,) = door.log.bodies
+    assert event.body == "# Grüße".encode()
+    assert (event.connector, event.operation, event.subject) == ("files", "put", "notes/1")
+    assert event.content_type == "text/markdown; charset=utf-8"
+    assert event.attributes == {"title": "T", "url": "http://x/", "metadata": '{"team":"a","n":1}'}
+    assert response.json() == {
+        "event_id": str(event.event_id),
+        "document_id": str(document_id("acme", "src_files", "notes/1")),
+        "source": "src_files",
+    }
+
+
+async def test_a_file_is_taken_byte_for_byte(door: Door) -> None:
+    content = bytes(range(256)) * 8
+    response = await door.client.post(
+        "/v1/documents",
+        files={"file": ("reports/ä.pdf", content, "application/pdf")},
+        data={"source": "src_files", "metadata": '{"sha256": "x"}', "title": ""},
+    )
+    assert response.status_code == 202
+    (event,) = door.log.bodies
+    assert event.body == content
+    assert (event.subject, event.content_type) == ("reports/ä.pdf", "application/pdf")
+    assert event.attributes == {"filename": "reports/ä.pdf", "metadata": '{"sha256":"x"}'}
+
+
+async def test_a_files_type_is_guessed_from_its_name_where_the_sender_does_not_know(door: Door) -> None:
+    files = {"file": ("a.html", b"<p>", "application/octet-stream")}
+    await door.client.post("/v1/documents", files=files, data={"source": "src_files", "external_id": "e"})
+    assert (door.log.bodies[0].content_type, door.log.bodies[0].subject) == ("text/html", "e")
+
+
+async def test_a_nameless_document_is_named_by_its_content(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    await put(door, text="same")
+    monkeypatch.setattr("gateway.uploads.THREADED_BYTES", 1)
+    await put(door, text="same")
+    first, second = door.log.bodies
+    assert first.subject == second.subject == hashlib.sha256(b"same").hexdigest()
+
+
+async def test_each_upload_is_a_new_version_unless_an_idempotency_key_says_otherwise(door: Door) -> None:
+    # A, then B, then A again: the third must not pass for a redelivery of the first.
+    ids = [(await put(door, text=text, external_id="e")).json()["event_id"] for text in ("A", "B", "A")]
+    assert len(set(ids)) == 3
+    keyed = [
+        await door.client.post(
+            "/v1/documents", json={"text": "A", "source": "src_files"}, headers={"idempotency-key": "k-1"}
+        )
+        for _ in range(2)
+    ]
+    assert {each.json()["event_id"] for each in keyed} == {str(event_id("acme", "src_files", "k-1"))}
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({}, "/text"),
+        ({"text": ""}, "/text"),
+        ({"text": "a", "external_id": "x" * 1001}, "/external_id"),
+        ({"text": "a", "external_id": "a\x1fb"}, "/external_id"),
+        ({"text": "a", "metadata": []}, "/metadata"),
+        ({"text": "a", "nonsense": 1}, "/nonsense"),
+    ],
+)
+async def test_faulty_fields_are_named(door: Door, body: dict[str, Any], pointer: str) -> None:
+    response = await door.client.post("/v1/documents", json=body)
+    assert assert_problem(response, 422, "invalid_request")["errors"][0]["pointer"] == pointer
+    assert door.log.published == []
+
+
+async def test_a_body_that_is_not_json(door: Door) -> None:
+    headers = {"content-type": "application/json; charset=utf-8"}
+    assert_problem(await door.client.post("/v1/documents", content=b"{", headers=headers), 400, "invalid_json")
+
+
+async def test_metadata_is_bounded(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.uploads.MAX_METADATA_BYTES", 10)
+    response = await put(door, text="a", metadata={"key": "longer than ten"})
+    assert assert_problem(response, 422, "invalid_request")["errors"][0]["pointer"] == "/metadata"
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "", "application/x-www-form-urlencoded"])
+async def test_other_content_types_are_refused(door: Door, content_type: str) -> None:
+    response = await door.client.post("/v1/documents", content=b"a=b", headers={"content-type": content_type})
+    assert_problem(response, 415, "unsupported_media_type")
+
+
+async def test_a_form_needs_its_file(door: Door) -> None:
+    response = await door.client.post("/v1/documents", files={"other": ("a", b"")})
+    assert assert_problem(response, 422, "invalid_request")["errors"][0]["pointer"] == "/file"
+
+
+async def test_a_forms_metadata_is_json(door: Door) -> None:
+    response = await door.client.post("/v1/documents", files={"file": ("a", b"x")}, data={"metadata": "{"})
+    assert assert_problem(response, 422, "invalid_request")["errors"][0]["pointer"] == "/metadata"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "content"),
+    [
+        ("multipart/form-data", b"x"),
+        ("multipart/form-data; boundary=b", b"no boundary here"),
+        ("multipart/form-data; boundary=b", b'--b\r\ncontent-disposition: form-data; name="file"; filename="a"'),
+    ],
+)
+async def test_a_broken_form_is_a_problem(door: Door, content_type: str, content: bytes) -> None:
+    response = await door.client.post("/v1/documents", content=content, headers={"content-type": content_type})
+    assert response.status_code in {400, 422}
+    assert response.headers["content-type"] == "application/problem+json"
+    assert door.log.published == []
+
+
+async def test_an_upload_over_the_limit_is_refused_with_the_limit(door: Door) -> None:
+    declared = await put(door, text="x" * 8192)
+    assert assert_problem(declared, 413, "payload_too_large")["limit_bytes"] == 8192
+    head = b'--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    chunked = await door.client.post(
+        "/v1/documents",
+        content=chunks(head, *[b"x" * 1024] * 9),
+        headers={"content-type": "multipart/form-data; boundary=b"},
+    )
+    assert assert_problem(chunked, 413, "payload_too_large")["limit_bytes"] == 8192
+    assert door.log.published == []
+
+
+@pytest.mark.parametrize(
+    ("source_id", "status", "code"),
+    [
+        ("src_unknown", 404, "source_not_found"),
+        ("src_github", 404, "source_not_found"),
+        ("src_foreign", 404, "source_not_found"),
+        ("src_files_off", 403, "source_disabled"),
+    ],
+)
+async def test_where_a_document_cannot_go(door: Door, source_id: str, status: int, code: str) -> None:
+    response = await door.client.post("/v1/documents", json={"text": "a", "source": source_id})
+    assert_problem(response, status, code)
+    assert door.log.published == []
+
+
+async def test_a_document_without_a_source_goes_to_uploads(door: Door) -> None:
+    async def find(workspace: str) -> Source | None:
+        return source("src_uploads", "files", workspace=workspace)
+
+    door.connections.upload_sources = Recent(find, 60)
+    response = await door.client.post("/v1/documents", json={"text": "a"})
+    assert response.json()["source"] == "src_uploads"
+
+
+async def test_without_the_broker_nothing_is_accepted(door: Door) -> None:
+    door.log.down = True
+    response = await put(door, text="a")
+    assert_problem(response, 503, "broker_unavailable")
+    assert response.headers["retry-after"]
+
+
+async def test_json_that_is_no_object(door: Door) -> None:
+    response = await door.client.post(
+        "/v1/documents", content=json.dumps([1]), headers={"content-type": "application/json"}
+    )
+    assert_problem(response, 422, "invalid_request")
