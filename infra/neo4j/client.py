@@ -1,8 +1,10 @@
 """Connections to Neo4j, and the one place that knows how it fails."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import stamina
@@ -104,6 +106,8 @@ class GraphDriver:
 @asynccontextmanager
 async def open_driver(settings: Neo4jSettings) -> AsyncIterator[GraphDriver]:
     """Yield a driver. Nothing is connected yet: a process may start while Neo4j is away."""
+    # Importing it takes up to a second: not on the loop that other workers' heartbeats run on.
+    await asyncio.to_thread(import_module, "neo4j")
     from neo4j import AsyncGraphDatabase, NotificationMinimumSeverity
 
     driver = AsyncGraphDatabase.driver(

@@ -120,8 +120,9 @@ ORDER BY size(documents) DESC, predicate, direction, key LIMIT $limit
 RETURN predicate, direction, key, kind, name, documents[0..$shown] AS documents
 """
 
+# Every entity has a kind; only a condition on both of its properties makes the index on (workspace, kind) usable.
 _FACTS = """
-MATCH (e:Entity {workspace: $workspace})-[r:RELATED {predicate: $predicate}]->(o:Entity)
+MATCH (e:Entity {workspace: $workspace})-[r:RELATED {predicate: $predicate}]->(o:Entity) WHERE e.kind IS NOT NULL
 WITH e, o, split(r.document, '/')[1] AS document LIMIT $scan
 WITH e, o, collect(DISTINCT document) AS documents
 ORDER BY size(documents) DESC, e.key, o.key LIMIT $limit

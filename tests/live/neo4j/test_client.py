@@ -5,9 +5,11 @@ import pytest
 from neo4j import AsyncTransaction
 
 from infra.errors import Permanent, Transient
+from infra.neo4j import graph as read
 from infra.neo4j.client import Contention, GraphDriver, open_driver
 from infra.neo4j.schema import ensure
 from infra.settings import Neo4jSettings
+from workers.graph_builder import store as written
 
 
 async def run(transaction: AsyncTransaction, statement: str, **parameters: Any) -> None:
@@ -95,3 +97,30 @@ async def test_a_statement_that_is_no_cypher_is_our_bug(graph: GraphDriver) -> N
 
     with pytest.raises(CypherSyntaxError):
         await graph.read("MACH (n) RETURN n", {})
+
+
+@pytest.mark.parametrize(
+    ("statement", "parameters"),
+    [
+        (read._BY_KEY, {"id": "w/x"}),
+        (read._BY_NAME, {"workspace": "w", "folded": "x", "name": "X"}),
+        (read._BY_TAIL, {"workspace": "w", "folded": "x"}),
+        (read._FACTS, {"workspace": "w", "predicate": "P", "limit": 1, "scan": 1, "shown": 1}),
+        (read._AROUND_ENTITY + read._GROUPED, {"id": "w/x", "limit": 1, "scan": 1, "shown": 1}),
+        (read._AROUND_DOCUMENT + read._GROUPED, {"id": "w/x", "limit": 1, "scan": 1, "shown": 1}),
+        (written._CLEAR_RELATIONS, {"ids": ["w/x"]}),
+        (written._KNOWN, {"workspace": "w", "kinds": ["person"], "limit": 1}),
+        (written._RENAME, {"ids": ["w/x"], "documents": ["w/x"]}),
+    ],
+)
+async def test_no_statement_reads_the_whole_graph(
+    graph: GraphDriver, statement: str, parameters: dict[str, Any]
+) -> None:
+    async with graph.driver.session(database=graph.database) as session:
+        summary = await (await session.run(f"EXPLAIN {statement}", parameters)).consume()
+    assert summary.plan is not None
+    operators = str(summary.plan["args"]["string-representation"])
+    assert "Seek" in operators
+    assert not {"AllNodesScan", "NodeByLabelScan", "RelationshipTypeScan", "IndexScan"} & set(
+        operators.replace("|", " ").replace("+", " ").split()
+    )
