@@ -1,0 +1,51 @@
+"""What is published of a delivery."""
+
+from infra.kafka.worker import Delivery, Outgoing
+from schemas.documents import DocumentVersion
+from schemas.event import now
+from schemas.raw import RawEvent
+from schemas.receipts import Outcome as ReceiptOutcome
+from schemas.receipts import Receipt
+from topics.catalogue import DOCUMENTS, RECEIPTS
+from workers.normalizer.inbox import CONSUMER
+from workers.normalizer.normalize import Outcome
+from workers.normalizer.sources.draft import NotADocument
+
+
+def announce(delivery: Delivery[RawEvent], outcome: Outcome) -> list[Outgoing]:
+    """Return the document versions of a delivery, tombstones behind the deletions, and its receipt last."""
+    if isinstance(outcome, NotADocument):
+        return [_receipt(delivery, "not_a_document", detail=outcome.detail)]
+    outgoing: list[Outgoing] = []
+    for version in outcome:
+        part = str(version.document_id)
+        outgoing.append(Outgoing(DOCUMENTS, version, cause=delivery, part=part))
+        if version.operation == "delete":
+            outgoing.append(Outgoing(DOCUMENTS, version, cause=delivery, part=f"{part}/tombstone", tombstone=True))
+    return [*outgoing, _receipt(delivery, "applied", outcome)]
+
+
+def announce_duplicate(delivery: Delivery[RawEvent]) -> list[Outgoing]:
+    """Return the receipt of a delivery that was seen before at another place: nothing else may come of it."""
+    return [_receipt(delivery, "duplicate", detail=f"delivered again at {delivery.origin}")]
+
+
+def _receipt(
+    delivery: Delivery[RawEvent],
+    outcome: ReceiptOutcome,
+    versions: tuple[DocumentVersion, ...] = (),
+    detail: str = "",
+) -> Outgoing:
+    raw = delivery.body
+    receipt = Receipt(
+        workspace=raw.workspace,
+        sink=CONSUMER,
+        event_id=raw.event_id,
+        source=raw.source,
+        outcome=outcome,
+        documents=tuple(version.document_id for version in versions),
+        parts=sum(len(version.chunks) for version in versions),
+        detail=detail,
+        at=now(),
+    )
+    return Outgoing(RECEIPTS, receipt, cause=delivery)

@@ -1,0 +1,180 @@
+"""From a delivery to document versions: pure, so that the same delivery at the same place gives the same versions."""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from uuid import UUID
+
+from infra.errors import Permanent
+from schemas import ids
+from schemas.dead_letters import Reason
+from schemas.documents import Author, Chunk, DocumentVersion, Entity, MetadataValue, Relation
+from schemas.raw import RawEvent
+from workers.normalizer.chunk import OVERLAP, SIZE, cut
+from workers.normalizer.language import language_of
+from workers.normalizer.parse.parsed import Feed, Limits, Parsed
+from workers.normalizer.sources.draft import THIS, Draft, Format, NotADocument
+from workers.normalizer.sources.registry import mapping_of
+from workers.normalizer.text import clean, links_in, one_line, web_address
+from workers.normalizer.version import user_deletion, version_of
+
+Outcome = tuple[DocumentVersion, ...] | NotADocument
+
+MAX_METADATA = 100
+_MAX_VALUE = 1_000
+_MAX_LIST = 100
+_MAX_LINKS = 200
+_MAX_AUTHORS = 50
+_MAX_NAME = 200
+_MAX_ID = 2_000
+
+
+def normalize(
+    raw: RawEvent,
+    offset: int,
+    parsed: Parsed | Feed | None,
+    limits: Limits,
+    *,
+    size: int = SIZE,
+    overlap: int = OVERLAP,
+) -> Outcome:
+    """Return what `raw`, first accepted at `offset` of its partition, says; `parsed` is what its job gave, if any.
+
+    Raises Permanent where it can never be read.
+    """
+    mapping = mapping_of(raw.connector)
+    if raw.operation == "delete":
+        return (_user_deletion(raw, offset, ordered=mapping.ordered_deletions),)
+    drafts = mapping.drafts(raw, parsed)
+    if isinstance(drafts, NotADocument):
+        return drafts
+    versions = [_version(draft, raw, offset, limits, partial(cut, size=size, overlap=overlap)) for draft in drafts]
+    spoken = [version for version in versions if version is not None]
+    return tuple(newest(spoken)) if spoken else NotADocument("no text but control characters and blanks")
+
+
+def newest(versions: Iterable[DocumentVersion]) -> list[DocumentVersion]:
+    """Return one version per document, the highest: a feed or a push may name one thing twice."""
+    kept: dict[str, DocumentVersion] = {}
+    for version in versions:
+        known = kept.get(version.external_id)
+        if known is None or version.version > known.version:
+            kept[version.external_id] = version
+    return list(kept.values())
+
+
+def _user_deletion(raw: RawEvent, offset: int, *, ordered: bool) -> DocumentVersion:
+    if not raw.subject:
+        raise Permanent(Reason.SCHEMA_VIOLATION, "a deletion names no document: its subject is empty")
+    version = user_deletion(raw.after_version, offset, ordered=ordered)
+    return _deletion(raw, raw.subject, version, "document")
+
+
+def _deletion(raw: RawEvent, external_id: str, version: int, kind: str) -> DocumentVersion:
+    return DocumentVersion(
+        workspace=raw.workspace,
+        document_id=_document_id(raw, external_id),
+        event_id=raw.event_id,
+        source=raw.source,
+        connector=raw.connector,
+        external_id=external_id,
+        operation="delete",
+        version=version,
+        kind=kind,
+        received_at=raw.received_at,
+    )
+
+
+def _version(
+    draft: Draft, raw: RawEvent, offset: int, limits: Limits, cutter: Callable[[str, Format], tuple[Chunk, ...]]
+) -> DocumentVersion | None:
+    version = version_of(draft.revision, offset, ended=draft.deleted and draft.final)
+    if draft.deleted:
+        return _deletion(raw, draft.external_id, version, draft.kind)
+    if len(draft.text) > limits.chars:
+        raise Permanent(Reason.OVERSIZE, f"a text of {len(draft.text)} characters, the limit is {limits.chars}")
+    text = clean(draft.text)
+    if not text.strip():
+        return None
+    document_id = _document_id(raw, draft.external_id)
+    title = one_line(draft.title)
+    entities, relations = _stated(draft, f"document:{document_id}", title)
+    return DocumentVersion(
+        workspace=raw.workspace,
+        document_id=document_id,
+        event_id=raw.event_id,
+        source=raw.source,
+        connector=raw.connector,
+        external_id=draft.external_id,
+        operation="upsert",
+        version=version,
+        kind=draft.kind,
+        title=title,
+        language="" if draft.format == "code" else language_of(text),
+        text=text,
+        authors=tuple(_authors(draft.authors)),
+        created_at=draft.created_at,
+        updated_at=draft.updated_at,
+        received_at=raw.received_at,
+        url=web_address(draft.url),
+        links=_links(draft, text),
+        metadata=_metadata(draft.metadata),
+        chunks=cutter(text, draft.format),
+        entities=entities,
+        relations=relations,
+    )
+
+
+def _document_id(raw: RawEvent, external_id: str) -> UUID:
+    if not external_id or len(external_id) > _MAX_ID:
+        raise Permanent(
+            Reason.SCHEMA_VIOLATION, f"an external id has 1 to {_MAX_ID} characters, not {len(external_id)}"
+        )
+    try:
+        return ids.document_id(raw.workspace, raw.source, external_id)
+    except ValueError as error:
+        raise Permanent(Reason.SCHEMA_VIOLATION, f"external id: {error}") from error
+
+
+def _authors(authors: Iterable[Author]) -> Iterable[Author]:
+    for author in tuple(dict.fromkeys(authors))[:_MAX_AUTHORS]:
+        name, handle = one_line(author.name, _MAX_NAME), one_line(author.handle, _MAX_NAME)
+        if name or handle:
+            yield Author(name=name or handle, handle=handle, role=author.role)
+
+
+def _links(draft: Draft, text: str) -> tuple[str, ...]:
+    stated = (web_address(link) for link in draft.links)
+    return tuple(dict.fromkeys(filter(None, (*stated, *links_in(text)))))[:_MAX_LINKS]
+
+
+def _metadata(metadata: Mapping[str, MetadataValue]) -> dict[str, MetadataValue]:
+    """Return `metadata` bounded, without what is empty."""
+    kept: dict[str, MetadataValue] = {}
+    for name, value in list(metadata.items())[:MAX_METADATA]:
+        bounded: MetadataValue = value
+        if isinstance(value, str):
+            bounded = clean(value)[:_MAX_VALUE]
+        elif isinstance(value, tuple):
+            bounded = tuple(clean(part)[:_MAX_VALUE] for part in value[:_MAX_LIST])
+        if bounded not in ("", ()):
+            kept[one_line(name, _MAX_NAME)] = bounded
+    return kept
+
+
+def _stated(draft: Draft, key: str, title: str) -> tuple[tuple[Entity, ...], tuple[Relation, ...]]:
+    """Return the draft's statements with the document's own key in place of `THIS`."""
+    this = Entity(key=key, kind="document", name=title or draft.external_id[:_MAX_NAME])
+    relations = tuple(
+        relation.model_copy(
+            update={
+                "subject": key if relation.subject == THIS else relation.subject,
+                "object": key if relation.object == THIS else relation.object,
+            }
+        )
+        for relation in draft.relations
+    )
+    entities = tuple(
+        entity.model_copy(update={"key": clean(entity.key), "name": one_line(entity.name) or entity.key})
+        for entity in draft.entities
+    )
+    return (this, *entities), relations

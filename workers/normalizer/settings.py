@@ -1,0 +1,31 @@
+"""Settings of the normalizer."""
+
+from pydantic import Field
+
+from infra.settings import Settings
+from workers.normalizer.chunk import OVERLAP, SIZE
+from workers.normalizer.parse.parsed import Limits
+
+_MIB = 1024 * 1024
+
+
+class NormalizerSettings(Settings):
+    """What one document may cost, and how it is cut."""
+
+    parse_processes: int = Field(default=2, ge=1, le=64, alias="MILLRACE_PARSE_PROCESSES")
+    """Parser children, started with the first file: one slow document leaves a lane for the others."""
+    parse_seconds: int = Field(default=20, ge=1, le=3_600, alias="MILLRACE_PARSE_SECONDS")
+    parse_memory_mb: int = Field(default=1_024, ge=256, alias="MILLRACE_PARSE_MEMORY_MB")
+    """Address space of one parser child, in MiB."""
+    parse_idle_seconds: float = Field(default=60, gt=0, alias="MILLRACE_PARSE_IDLE_SECONDS")
+    """Children without work for so long end, and give their memory back."""
+    text_chars: int = Field(default=5_000_000, ge=1_000, alias="MILLRACE_TEXT_CHARS")
+    expansion_mb: int = Field(default=200, ge=1, alias="MILLRACE_EXPANSION_MB")
+    """Unpacked size of a container file, in MiB."""
+    chunk_chars: int = Field(default=SIZE, ge=100, le=100_000, alias="MILLRACE_CHUNK_CHARS")
+    chunk_overlap: int = Field(default=OVERLAP, ge=0, alias="MILLRACE_CHUNK_OVERLAP")
+
+    @property
+    def limits(self) -> Limits:
+        """The limits that travel with a job."""
+        return Limits(chars=self.text_chars, expansion=self.expansion_mb * _MIB)

@@ -1,0 +1,28 @@
+"""Turns accepted deliveries into clean documents with chunks.
+
+consumes   raw.events  key: workspace/source/subject
+publishes  documents   one per document version; after a deletion a tombstone
+           receipts    one per event: its documents, that it is none, or that it was seen before
+"""
+
+from collections.abc import Iterable, Sequence
+
+from infra.kafka.worker import Delivery, Micro, Outgoing, Worker
+from schemas.raw import RawEvent
+from topics.catalogue import DOCUMENTS, RAW_EVENTS, RECEIPTS
+from workers.normalizer.announce import announce, announce_duplicate
+from workers.normalizer.inbox import first_seen
+from workers.normalizer.read import Tools, open_tools, read_all
+
+worker = Worker("normalizer", tools=open_tools, publishes=(DOCUMENTS, RECEIPTS))
+
+
+@worker.handles(RAW_EVENTS, batch=Micro(records=64))
+async def normalise(deliveries: Sequence[Delivery[RawEvent]], tools: Tools) -> Iterable[Outgoing]:
+    """Read every delivery that is new and say what became of each."""
+    new = await first_seen(tools.pool, deliveries)
+    outcomes = await read_all([delivery for delivery, fresh in zip(deliveries, new, strict=True) if fresh], tools)
+    outgoing: list[Outgoing] = []
+    for delivery, fresh in zip(deliveries, new, strict=True):
+        outgoing += announce(delivery, outcomes.pop(0)) if fresh else announce_duplicate(delivery)
+    return outgoing
