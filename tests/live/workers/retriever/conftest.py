@@ -1,8 +1,8 @@
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
-import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 from qdrant_client import AsyncQdrantClient
 
 from infra.local.artifacts import model_folder
@@ -11,7 +11,7 @@ from infra.models.encoder import Encoder
 from infra.models.openvino import OpenVinoEncoder
 from infra.qdrant.client import open_client
 from infra.qdrant.collections import ensure_collection
-from tests.live.qdrant.doors import Door
+from infra.settings import QdrantSettings
 from tests.live.workers.retriever.library import Library
 from workers.retriever.embed import QuestionEmbedder
 
@@ -19,16 +19,9 @@ MODEL = "all-MiniLM-L6-v2"
 
 
 @pytest_asyncio.fixture(scope="session")
-async def door(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Door]:
-    running = Door(tmp_path_factory.mktemp("retriever") / "root")
-    await running.start()
-    yield running
-    await running.kill()
-
-
-@pytest_asyncio.fixture(scope="session")
-async def client(door: Door) -> AsyncIterator[AsyncQdrantClient]:
-    async with open_client(door.settings) as opened:
+async def client(door: dict[str, str]) -> AsyncIterator[AsyncQdrantClient]:
+    settings = QdrantSettings(url=door["QDRANT_URL"], api_key=SecretStr(door["QDRANT_API_KEY"]), timeout_s=20)
+    async with open_client(settings) as opened:
         yield opened
 
 

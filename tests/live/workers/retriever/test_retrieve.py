@@ -195,6 +195,6 @@ async def test_a_follow_up_finds_what_the_first_question_was_about(stocked: Libr
 
 
 async def test_an_empty_index_finds_nothing(library: Library) -> None:
-    found = await library.ask("Anything?")
+    found = await library.ask("Is anything here?")
     assert found.passages == ()
-    assert found.term_weights == pytest.approx({"anyth": math.log(1 + 0.5 / 1.5)}) or found.term_weights == {}
+    assert found.term_weights == {"anyth": pytest.approx(math.log(1 + 0.5 / 1.5))}

@@ -1,0 +1,132 @@
+"""From a question to a cited answer: both workers' handlers with the tools that the environment opens."""
+
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from infra.errors import Transient
+from infra.postgres.indexes import Index, register
+from schemas.chat import ChatPrompt, ChatReply, ChatRequest
+from schemas.ids import document_id
+from tests.chats import request
+from tests.databases import fresh_database
+from tests.deliveries import delivery
+from tests.events import document
+from tests.live.workers.retriever.library import Library
+from workers.inference.worker import infer, open_answerer
+from workers.retriever.live import Encoders, LiveIndex
+from workers.retriever.tools import Tools, open_tools
+from workers.retriever.worker import retrieve
+
+KEYS = "Secrets live in the vault. Signing keys are rotated every ninety days. Ask the platform team for access."
+BREAD = "Sourdough needs flour, water and salt. Bake it for forty minutes in a hot oven."
+
+Pool = asyncpg.Pool  # the class itself is generic in its stubs alone
+Environment = dict[str, str]
+
+
+@pytest.fixture
+async def pool(postgres: Environment) -> AsyncIterator[Pool]:
+    async with fresh_database(postgres) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def environment(
+    pool: Pool, postgres: Environment, valkey: Environment, door: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a worker's process finds in its environment, on a database of this test."""
+    database = await pool.fetchval("select current_database()")
+    for name, value in (valkey | door).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("POSTGRES_DSN", urlunsplit(urlsplit(postgres["POSTGRES_DSN"])._replace(path=f"/{database}")))
+    monkeypatch.setenv("MILLRACE_ENCODER", "minilm")
+    monkeypatch.setenv("RETRIEVER_FURTHER_ENCODERS", "hash")
+    monkeypatch.delenv("INFERENCE_URL", raising=False)
+
+
+@pytest.fixture
+async def tools(pool: Pool, library: Library, environment: None) -> AsyncIterator[Tools]:
+    """The retriever's own tools, with the library's index live."""
+    encoder = library.encoder
+    await register(pool, Index("test-index", library.collection, encoder.model_id, encoder.dimension))
+    async with open_tools() as opened:
+        yield opened
+
+
+async def replied(asked: ChatRequest, tools: Tools) -> ChatReply:
+    (handed,) = await retrieve(delivery(asked), tools)
+    if isinstance(handed.body, ChatReply):
+        return handed.body
+    assert isinstance(handed.body, ChatPrompt)
+    async with open_answerer() as answerer:
+        (reply, *_) = await infer(delivery(handed.body), answerer)
+    assert isinstance(reply.body, ChatReply)
+    return reply.body
+
+
+def name_of(name: str) -> UUID:
+    return document_id("acme", "src_a", name)
+
+
+async def test_a_question_is_answered_with_a_literal_quote(library: Library, tools: Tools) -> None:
+    await library.add(document(KEYS, external_id="keys", title="Keys"), document(BREAD, external_id="bread"))
+    reply = await replied(request("How often are the signing keys rotated?"), tools)
+    assert reply.text == "Signing keys are rotated every ninety days. [1]"
+    (citation,) = reply.citations
+    assert citation.document_id == name_of("keys")
+    assert KEYS[citation.start : citation.end] == citation.quote
+    assert reply.support is not None
+    assert reply.support > 0.9
+    # the second time the question's vector comes from the cache: the same answer
+    assert (await replied(request("How often are the signing keys rotated?"), tools)).text == reply.text
+
+
+async def test_a_question_that_the_sources_do_not_answer_is_not_answered(library: Library, tools: Tools) -> None:
+    await library.add(document(KEYS, external_id="keys", title="Keys"), document(BREAD, external_id="bread"))
+    reply = await replied(request("Which team won the football world cup in 1998?"), tools)
+    assert reply.abstained
+    assert reply.citations == ()
+    assert "Keys [" in reply.text
+
+
+async def test_a_search_is_answered_by_the_retriever(library: Library, tools: Tools) -> None:
+    await library.add(document(KEYS, external_id="keys"), document(BREAD, external_id="bread"))
+    reply = await replied(request("bread in the oven", purpose="search", top_k=1), tools)
+    assert [one.document_id for one in reply.passages] == [name_of("bread")]
+    assert reply.served_by == "retriever"
+
+
+async def test_without_a_live_index_the_question_waits(pool: Pool) -> None:
+    live = LiveIndex(pool, ttl_s=60)
+    with pytest.raises(Transient, match="no index is live"):
+        await live.current()
+    await register(pool, Index("first", "c", "m", 2))
+    # what failed is asked again at once; what was read is believed for the time that was set
+    assert (await live.current()).index_id == "first"
+    await pool.execute("update indexes set state = 'retired'")
+    assert (await live.current()).index_id == "first"
+
+
+async def test_a_switch_of_the_live_index_is_seen_and_an_outage_is_not(pool: Pool) -> None:
+    await register(pool, Index("first", "c", "m", 2))
+    live = LiveIndex(pool, ttl_s=0)
+    assert (await live.current()).index_id == "first"
+    await register(pool, Index("second", "d", "n", 2))
+    await pool.execute("update indexes set state = 'retired' where index_id = 'first'")
+    await pool.execute("update indexes set state = 'live' where index_id = 'second'")
+    assert (await live.current()).index_id == "second"
+    await pool.execute("alter table indexes rename to hidden")
+    assert (await live.current()).index_id == "second"
+
+
+async def test_a_model_that_is_not_open_here_waits_for_the_operator(library: Library) -> None:
+    encoders = Encoders([library.encoder])
+    dimension = library.encoder.dimension
+    assert encoders.of(Index("i", "c", library.encoder.model_id, dimension)) is library.encoder
+    for index in (Index("i", "c", "other-model", dimension), Index("i", "c", library.encoder.model_id, 2)):
+        with pytest.raises(Transient, match="RETRIEVER_FURTHER_ENCODERS"):
+            encoders.of(index)

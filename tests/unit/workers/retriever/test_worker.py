@@ -1,0 +1,109 @@
+from datetime import timedelta
+from typing import cast
+from uuid import UUID
+
+import pytest
+
+from infra.errors import Permanent, Transient
+from infra.kafka.worker import Each, Outgoing
+from schemas.chat import ChatPrompt, ChatReply, ChatRequest
+from schemas.dead_letters import Reason
+from tests.chats import passage, request
+from tests.deliveries import delivery
+from topics.catalogue import CHAT_PROMPTS, CHAT_REPLIES, CHAT_REQUESTS
+from workers.retriever.prompt import Budget
+from workers.retriever.question import Question
+from workers.retriever.retrieve import Retrieved, Retriever
+from workers.retriever.tools import Tools
+from workers.retriever.worker import retrieve, worker
+
+FOUND = Retrieved(Question("How?", "How?"), "minilm-1", (passage(1),), {"key": 1.0})
+
+
+class Finding:
+    """Stands for the search, which has tests of its own on a real index."""
+
+    def __init__(self, result: Retrieved | Exception) -> None:
+        self.result = result
+        self.asked = 0
+
+    async def retrieve(self, request: ChatRequest) -> Retrieved:
+        self.asked += 1
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+
+async def handled(asked: ChatRequest, result: Retrieved | Exception = FOUND) -> tuple[Outgoing, int]:
+    finding = Finding(result)
+    (published,) = await retrieve(delivery(asked), Tools(cast(Retriever, finding), Budget()))
+    return published, finding.asked
+
+
+@pytest.mark.parametrize("purpose", ["chat", "query"])
+async def test_a_question_becomes_a_prompt(purpose: str) -> None:
+    published, _ = await handled(request("How?", purpose=purpose))
+    body = published.body
+    assert published.topic is CHAT_PROMPTS
+    assert isinstance(body, ChatPrompt)
+    assert (body.question, body.index_id, body.term_weights) == ("How?", "minilm-1", {"key": 1.0})
+    assert body.passages == FOUND.passages
+    assert body.messages[-1].content.endswith("Question: How?")
+    assert "<<<SOURCE 1 " in body.messages[-1].content
+
+
+async def test_a_search_ends_with_its_passages() -> None:
+    published, _ = await handled(request("How?", purpose="search"))
+    body = published.body
+    assert (published.topic, published.partition) == (CHAT_REPLIES, 3)
+    assert isinstance(body, ChatReply)
+    assert (body.kind, body.passages, body.gateway, body.sequence) == ("final", FOUND.passages, "gateway-1", 0)
+    assert body.error is None
+
+
+async def test_an_expired_request_is_not_searched_and_is_answered() -> None:
+    published, asked = await handled(request(within=timedelta(seconds=-1)))
+    body = published.body
+    assert asked == 0
+    assert isinstance(body, ChatReply)
+    assert (published.topic, published.partition, body.kind) == (CHAT_REPLIES, 3, "error")
+    assert body.error is not None
+    assert body.error.code == "deadline_passed"
+
+
+async def test_a_refused_search_is_answered_without_the_index_own_words() -> None:
+    published, _ = await handled(request(), Permanent(Reason.REFUSED_BY_SINK, "status 400: secret"))
+    body = published.body
+    assert isinstance(body, ChatReply)
+    assert body.error is not None
+    assert body.error.code == "search_refused"
+    assert "secret" not in body.error.detail
+
+
+async def test_a_dependency_that_is_away_is_left_to_the_runtime() -> None:
+    with pytest.raises(Transient):
+        await handled(request(), Transient("qdrant", "ConnectError"))
+
+
+async def test_without_retrieval_nothing_is_searched() -> None:
+    published, asked = await handled(request("Tell a joke.", retrieve=False))
+    body = published.body
+    assert asked == 0
+    assert isinstance(body, ChatPrompt)
+    assert body.passages == ()
+    assert body.messages[-1].content == "Tell a joke."
+
+
+async def test_a_redelivery_gives_the_same_prompt() -> None:
+    asked = request("How?")
+    first, second = await handled(asked), await handled(asked)
+    assert first[0].body == second[0].body
+    assert first[0].part == second[0].part
+
+
+def test_the_worker_says_what_it_does() -> None:
+    (subscription,) = worker.subscriptions
+    assert subscription.topic is CHAT_REQUESTS
+    assert subscription.mode == Each(8)
+    assert set(worker.publishes) == {CHAT_PROMPTS, CHAT_REPLIES}
+    assert UUID(int=1) == FOUND.passages[0].document_id
