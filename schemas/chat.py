@@ -115,7 +115,7 @@ class ChatPrompt(Event):
     term_weights: dict[str, float] = Field(default_factory=dict)
     """Inverse document frequency of the question's stemmed terms, for the extractive answerer."""
     messages: tuple[ChatMessage, ...]
-    """What a language model is to be sent: policy, fenced sources, history, question."""
+    """What a language model is to be sent: policy, history, and last the question below its fenced sources."""
 
 
 class Citation(Value):
