@@ -5,24 +5,23 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 
 from infra.errors import Permanent
 from infra.qdrant.client import translating
+from infra.qdrant.points import DENSE, SPARSE, Key
 from schemas.dead_letters import Reason
 
-DENSE = "dense"
-SPARSE = "sparse"
 _CONFLICT = 409
 
 INDEXES: dict[str, models.PayloadSchemaType | models.KeywordIndexParams] = {
     # every read filters by workspace: a server lays the points of one tenant side by side
-    "workspace": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
-    "document": models.PayloadSchemaType.KEYWORD,
-    "version": models.PayloadSchemaType.INTEGER,
-    "part": models.PayloadSchemaType.KEYWORD,
-    "source": models.PayloadSchemaType.KEYWORD,
-    "kind": models.PayloadSchemaType.KEYWORD,
-    "connector": models.PayloadSchemaType.KEYWORD,
-    "language": models.PayloadSchemaType.KEYWORD,
-    "authors": models.PayloadSchemaType.KEYWORD,
-    "updated_at": models.PayloadSchemaType.FLOAT,
+    Key.WORKSPACE: models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
+    Key.DOCUMENT: models.PayloadSchemaType.KEYWORD,
+    Key.VERSION: models.PayloadSchemaType.INTEGER,
+    Key.PART: models.PayloadSchemaType.KEYWORD,
+    Key.SOURCE: models.PayloadSchemaType.KEYWORD,
+    Key.KIND: models.PayloadSchemaType.KEYWORD,
+    Key.CONNECTOR: models.PayloadSchemaType.KEYWORD,
+    Key.LANGUAGE: models.PayloadSchemaType.KEYWORD,
+    Key.AUTHORS: models.PayloadSchemaType.KEYWORD,
+    Key.UPDATED_AT: models.PayloadSchemaType.FLOAT,
 }
 """Payload fields that filters name, with their index."""
 

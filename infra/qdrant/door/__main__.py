@@ -1,6 +1,5 @@
 """`python -m infra.qdrant.door`: run the vector door until SIGTERM."""
 
-import logging
 import sys
 
 import uvicorn
@@ -11,7 +10,8 @@ from infra.qdrant.door.faults import Fault
 from infra.qdrant.door.routes import ROUTES
 from infra.qdrant.door.settings import DoorSettings
 from infra.qdrant.door.store import Store
-from infra.settings import SettingsError, load
+from infra.settings import ProcessSettings, SettingsError, load
+from infra.telemetry import logs
 
 KEEP_ALIVE_S = 75
 """Longer than any client keeps an idle connection (httpx: 5 s): the side that sends must be the one to hang up."""
@@ -19,8 +19,8 @@ KEEP_ALIVE_S = 75
 
 def run() -> int:
     """Serve; return the exit code: 0 stopped, 1 the folder cannot be opened, 2 bad settings."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
+        logs.configure(load(ProcessSettings).log_level)
         settings = load(DoorSettings)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")

@@ -149,9 +149,9 @@ async def _alive(_: Request) -> Response:
     return PlainTextResponse("healthz check passed")
 
 
-async def _ready(request: Request) -> Response:
-    ready = hasattr(request.app.state, "store")
-    return PlainTextResponse("all shards are ready" if ready else "loading", status_code=200 if ready else 503)
+async def _ready(_: Request) -> Response:
+    # the port opens after the shards: before that there is no answer at all
+    return PlainTextResponse("all shards are ready")
 
 
 async def _optimize_when_idle(store: Store, idle_s: float) -> None:

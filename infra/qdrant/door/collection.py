@@ -7,9 +7,8 @@ The engine's log keeps an applied change through a SIGKILL, but nothing is synce
 import asyncio
 import logging
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from qdrant_edge import CountRequest, EdgeShard, UpdateOperation
 
@@ -41,7 +40,7 @@ class Collection:
         self.written_since_optimize = True
 
     @classmethod
-    def create(cls, folder: Path, schema: Schema) -> "Collection":
+    def create(cls, folder: Path, schema: Schema) -> Self:
         """Make an empty shard in a folder that does not exist. Raises Fault."""
         folder.mkdir(parents=True)
         with engine():
@@ -50,7 +49,7 @@ class Collection:
         return cls(shard, schema)
 
     @classmethod
-    def load(cls, folder: Path, schema: Schema) -> "Collection":
+    def load(cls, folder: Path, schema: Schema) -> Self:
         """Open a stored shard, replaying its log. Raises Fault."""
         with engine():
             return cls(EdgeShard.load(str(folder)), schema)
@@ -100,11 +99,15 @@ class Collection:
         await asyncio.shield(self._group)
 
     def _flush_group(self, group: asyncio.Future[None]) -> None:
+        if group.done():
+            return
         self._group = None
         try:
             self.flush()
         except Fault as fault:
             group.set_exception(fault)
+            # those who wait are told; if they all left, nobody is left to be told
+            group.exception()
         else:
             group.set_result(None)
 
@@ -157,10 +160,12 @@ class Collection:
         return vector
 
     def close(self) -> None:
-        """Flush and close. Timers that still wait find nothing to do."""
-        with suppress(Fault):
+        """Flush and close; who still waits for a flush gets this one. Raises Fault if the engine refuses to close."""
+        if self._group is not None:
+            self._flush_group(self._group)
+        try:
             self.flush()
-        if self._group is not None and not self._group.done():
-            self._group.cancel()
+        except Fault:
+            _log.exception("flush at the end failed; the log keeps the writes")
         with engine():
             self.shard.close()

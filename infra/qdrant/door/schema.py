@@ -46,11 +46,6 @@ class Schema:
     definition: dict[str, Any] = field(default_factory=dict)
     """The request body that made it, as stored."""
 
-    @property
-    def names(self) -> set[str]:
-        """All vector names."""
-        return self.dense.keys() | self.sparse.keys()
-
     def check_name(self, name: str) -> None:
         """Raises BadRequest for a vector that the collection does not have."""
         if name not in self.dense and name not in self.sparse:

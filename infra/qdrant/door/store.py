@@ -1,6 +1,7 @@
 """All collections of a root folder: makes, finds, renames and removes them."""
 
 import logging
+import os
 import re
 import shutil
 import time
@@ -18,7 +19,7 @@ from infra.qdrant.door.schema import Schema, read_schema
 
 _log = logging.getLogger(__name__)
 
-_FORBIDDEN = re.compile(r'[<>:"/\\|?*\0\x1f]')
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 _MAX_NAME = 255
 
 
@@ -59,10 +60,11 @@ class Store:
                 shutil.rmtree(folder)
 
     def close(self) -> None:
-        """Flush and close all collections."""
+        """Flush and close all collections and let go of the folder."""
         for collection in self._open.values():
             collection.close()
         self._open.clear()
+        os.close(self._lock)
 
     def resolve(self, name: str) -> str:
         """Return the collection that a name or alias stands for. Raises NotFound."""

@@ -62,7 +62,8 @@ class Door:
 
     async def start(self) -> None:
         self._process = self.spawn()
-        await eventually(self._answers, within=20, every=0.02)
+        answered: bool = await eventually(self._answers, within=20, every=0.02)
+        assert answered
 
     async def _answers(self) -> bool:
         assert self._process is not None

@@ -51,7 +51,7 @@ async def test_an_unnamed_vector_is_a_plain_list(client: AsyncQdrantClient, fres
     await client.upsert(fresh, [models.PointStruct(id=1, vector=[3, 4], payload={})])
     (point,) = await client.retrieve(fresh, [1], with_vectors=True)
     assert point.vector == [3, 4]
-    (hit,) = (await client.query_points(fresh, query=[1, 1])).points
+    (hit,) = (await client.query_points(fresh, query=[1.0, 1.0])).points
     assert hit.score == 7
 
 
@@ -60,7 +60,7 @@ async def test_each_distance_scores_as_defined(client: AsyncQdrantClient, fresh:
     config = models.VectorParams(size=2, distance=models.Distance[kind])
     await client.create_collection(fresh, vectors_config={"dense": config})
     await client.upsert(fresh, [models.PointStruct(id=1, vector={"dense": [3, 4]}, payload={})])
-    (hit,) = (await client.query_points(fresh, query=[1, 0], using="dense")).points
+    (hit,) = (await client.query_points(fresh, query=[1.0, 0.0], using="dense")).points
     assert hit.score == pytest.approx(score, rel=1e-5)
 
 

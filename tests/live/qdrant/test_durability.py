@@ -75,6 +75,9 @@ class Load:
         await client.delete("kept", [n])
         self.acknowledged[n] = len(self.asked[n]) - 1
 
+    async def reaches(self, writes: int) -> None:
+        await eventually(lambda: self.writes >= writes, every=0.005)
+
     def lost(self, stored: dict[int, int]) -> list[int]:
         """Ids whose stored state is older than the acknowledged one."""
         return [n for n, index in self.acknowledged.items() if stored.get(n) not in self.asked[n][index:]]
@@ -97,7 +100,7 @@ async def test_no_acknowledged_write_is_lost_to_repeated_kills(door: Door) -> No
         for version in range(1, KILLS + 1):
             before = load.writes
             writers = asyncio.gather(*(load.write(client, n, version) for n in range(WRITERS)))
-            await eventually(lambda goal=before + 40: load.writes >= goal, every=0.005)
+            await load.reaches(before + 40)
             await door.kill(signal.SIGKILL)
             await writers
             await door.start()

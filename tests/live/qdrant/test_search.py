@@ -1,71 +1,21 @@
-"""Finding points: the same hits and scores as the client's own in-memory engine, which is Qdrant's reference in Python.
-
-The corpus is small and fixed, so that an order is an order: no two points score the same.
-"""
+"""Finding points: the same hits and scores as the in-memory engine of the client, Qdrant's reference in Python."""
 
 from collections.abc import AsyncIterator
 from typing import Any
 
-import numpy as np
 import pytest
 import pytest_asyncio
 from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.http.exceptions import UnexpectedResponse
 
 from infra.qdrant.collections import INDEXES
-
-POINTS, DIMENSION = 60, 8
-KINDS = ("issue", "page", "message")
-_random = np.random.default_rng(20)
-VECTORS = _random.normal(size=(POINTS, DIMENSION)).astype("f4")
-QUERY: list[float] = VECTORS[7].tolist()
-
-
-def _sparse(n: int) -> models.SparseVector:
-    return models.SparseVector(indices=[n % 7, 10 + n % 11, 30 + n], values=[1 + n / 100, 2 + n / 90, 0.5])
-
-
-def _payload(n: int) -> dict[str, Any]:
-    content: dict[str, Any] = {
-        "part": "chunk",
-        "workspace": "red" if n % 2 else "blue",
-        "document": f"doc-{n // 4}",
-        "version": n,
-        "kind": KINDS[n % 3],
-        "authors": [f"ann{n % 5}", "bob"] if n % 4 else [],
-        "updated_at": 1_700_000_000.5 + n if n % 6 else None,
-        "draft": n % 5 == 0,
-        "text": f"point number {n} of the corpus",
-        "created": f"2024-01-{n % 28 + 1:02d}T10:00:00Z",
-        "links": [{"rel": "next", "n": n}, {"rel": "prev", "n": n + 1}],
-    }
-    if n % 7 == 0:
-        content["metadata"] = {"stage": "live"}
-    return content
-
-
-def _corpus() -> list[models.PointStruct]:
-    chunks = [
-        models.PointStruct(id=n, vector={"dense": VECTORS[n].tolist(), "sparse": _sparse(n)}, payload=_payload(n))
-        for n in range(POINTS)
-    ]
-    heads = [models.PointStruct(id=1000 + n, vector={}, payload={"part": "head", "version": n}) for n in range(5)]
-    return chunks + heads
-
-
-async def _fill(client: AsyncQdrantClient, name: str) -> None:
-    await client.create_collection(
-        name,
-        vectors_config={"dense": models.VectorParams(size=DIMENSION, distance=models.Distance.COSINE)},
-        sparse_vectors_config={"sparse": models.SparseVectorParams(modifier=models.Modifier.IDF)},
-    )
-    await client.upsert(name, _corpus())
+from tests.live.qdrant.corpus import KINDS, POINTS, QUERY, VECTORS, fill, payload
 
 
 @pytest_asyncio.fixture(scope="module")
 async def corpus(client: AsyncQdrantClient) -> AsyncIterator[str]:
     name = "t-search"
-    await _fill(client, name)
+    await fill(client, name)
     for field, schema in INDEXES.items():
         await client.create_payload_index(name, field, schema)
     yield name
@@ -75,7 +25,7 @@ async def corpus(client: AsyncQdrantClient) -> AsyncIterator[str]:
 @pytest_asyncio.fixture(scope="module")
 async def reference() -> AsyncIterator[AsyncQdrantClient]:
     local = AsyncQdrantClient(":memory:")
-    await _fill(local, "t-search")
+    await fill(local, "t-search")
     yield local
     await local.close()
 
@@ -235,11 +185,11 @@ async def test_a_workspace_filter_lets_nothing_through(client: AsyncQdrantClient
 @pytest.mark.parametrize(
     ("selector", "keys"),
     [
-        (True, set(_payload(1))),
+        (True, set(payload(1))),
         (False, None),
         (["text", "version"], {"text", "version"}),
         (models.PayloadSelectorInclude(include=["kind"]), {"kind"}),
-        (models.PayloadSelectorExclude(exclude=["text", "links"]), set(_payload(1)) - {"text", "links"}),
+        (models.PayloadSelectorExclude(exclude=["text", "links"]), set(payload(1)) - {"text", "links"}),
     ],
     ids=["all", "none", "list", "include", "exclude"],
 )

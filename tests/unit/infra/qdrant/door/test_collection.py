@@ -33,8 +33,8 @@ class Counting(Collection):
 @pytest_asyncio.fixture
 async def collection(tmp_path: Path) -> AsyncIterator[Counting]:
     made = Counting.create(tmp_path / "shard", SCHEMA)
-    yield made  # type: ignore[misc]
-    made.broken = False  # type: ignore[attr-defined]
+    yield made
+    made.broken = False
     made.close()
 
 
@@ -97,6 +97,27 @@ async def test_one_who_stops_waiting_does_not_stop_the_others(collection: Counti
     waiting[0].cancel()
     await waiting[1]
     assert collection.flushes == 1
+
+
+async def test_closing_answers_those_who_wait(tmp_path: Path) -> None:
+    closed = Counting.create(tmp_path / "closed", SCHEMA)
+    upsert(closed, 1)
+    waiting = asyncio.create_task(closed.durable())
+    await asyncio.sleep(0)
+    closed.close()
+    await waiting
+    assert closed.flushes >= 1
+
+
+async def test_closing_with_a_full_disk_still_closes(tmp_path: Path) -> None:
+    closed = Counting.create(tmp_path / "closed", SCHEMA)
+    closed.broken = True
+    upsert(closed, 1)
+    closed.close()
+    # the log kept the write
+    again = Counting.load(tmp_path / "closed", SCHEMA)
+    assert again.points() == 1
+    again.close()
 
 
 async def test_a_change_of_missing_points_changes_none(collection: Counting) -> None:
