@@ -44,6 +44,7 @@ class Metric(Enum):
     HTTP_REQUESTS_TOTAL = Definition("counter", "requests", "requests answered", ("route", "method", "status"))
     HTTP_SECONDS = Definition("histogram", "seconds", "time to answer a request", ("route", "method"))
     WEBHOOKS_REFUSED_TOTAL = Definition("counter", "requests", "webhooks refused at the door", ("connector", "code"))
+    PULLS_TOTAL = Definition("counter", "pulls", "scheduled pulls of sources, by outcome", ("connector", "outcome"))
     REPLIES_DROPPED_TOTAL = Definition("counter", "replies", "chat replies nobody here waits for", ("cause",))
     SEARCHABLE_SECONDS = Definition("histogram", "seconds", "from acceptance to searchable", ("connector",))
     ENCODE_TEXTS_TOTAL = Definition("counter", "texts", "texts encoded", ("model", "use"))

@@ -1,0 +1,16 @@
+"""What one pull of a source brings."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """The state to remember, and what is to be published: nothing if `delivery` is None."""
+
+    state: dict[str, Any]
+    delivery: str | None = None
+    """Names this state of the source; the same state again has the same name."""
+    body: bytes = field(default=b"", repr=False)
+    content_type: str = ""
+    attributes: dict[str, str] = field(default_factory=dict)
