@@ -91,10 +91,16 @@ CALL (e) {
          'document:' + d.document AS key, d.kind AS kind, d.title AS name, d.document AS document
 }
 """
+# A document is also an entity where its source states something of it ("ann AUTHORED this"), under the same key.
 _AROUND_DOCUMENT = """
 MATCH (d:Document {id: $id})
 CALL (d) {
-  MATCH (d)-[r:STATES|MENTIONS]->(o:Entity)
+  MATCH (e:Entity {id: d.workspace + '/document:' + d.document})-[r:RELATED]-(o:Entity)
+  WITH e, r, o LIMIT $scan
+  RETURN r.predicate AS predicate, CASE WHEN startNode(r) = e THEN 'out' ELSE 'in' END AS direction,
+         o.key AS key, o.kind AS kind, o.name AS name, split(r.document, '/')[1] AS document
+  UNION ALL
+  MATCH (d)-[r:STATES|MENTIONS]->(o:Entity) WHERE o.key <> 'document:' + d.document
   WITH d, r, o LIMIT $scan
   RETURN type(r) AS predicate, 'out' AS direction, o.key AS key, o.kind AS kind, o.name AS name, d.document AS document
   UNION ALL

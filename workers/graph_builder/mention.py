@@ -5,7 +5,8 @@ Which names are looked for, by kind of entity (all others, above all labels such
 - `person`, `user`, `bot`, `organization`: a name of two or more words, spelt and capitalised exactly as known
   ("Will Read" is a person, "will read" is not); a one-word name or alias only as `@handle`, in any case.
 - `repository`: `owner/name`, in any case.
-- `issue`, `pull_request`: only the form `owner/name#12`, in any case.
+- `team`: `@owner/name`, in any case.
+- `issue`, `pull_request`, `discussion`: only the form `owner/name#12`, in any case.
 
 A name that two entities bear is ambiguous and links to neither.
 """
@@ -19,8 +20,9 @@ from ahocorasick_rs import AhoCorasick, Implementation
 
 PEOPLE = frozenset({"person", "user", "bot", "organization"})
 REPOSITORIES = frozenset({"repository"})
-NUMBERED = frozenset({"issue", "pull_request"})
-KINDS = PEOPLE | REPOSITORIES | NUMBERED
+TEAMS = frozenset({"team"})
+NUMBERED = frozenset({"issue", "pull_request", "discussion"})
+KINDS = PEOPLE | REPOSITORIES | TEAMS | NUMBERED
 
 NAME_MIN, NAME_MAX = 5, 100
 """Characters of a full name: shorter ones ("Al Yu") meet ordinary text by chance."""
@@ -115,10 +117,10 @@ def forms_of(entity: Known) -> list[_Form]:
     names = dict.fromkeys(name.strip() for name in (entity.name, *entity.aliases))
     if entity.kind in PEOPLE:
         return [form for name in names if (form := _person(entity.key, name))]
-    shape = _REPOSITORY if entity.kind in REPOSITORIES else _NUMBERED if entity.kind in NUMBERED else None
-    if shape is None:
+    if entity.kind not in KINDS:
         return []
-    return [_Form(name.translate(_FOLD), None, entity.key) for name in names if shape.fullmatch(name)]
+    shape, mark = _NUMBERED if entity.kind in NUMBERED else _REPOSITORY, "@" if entity.kind in TEAMS else ""
+    return [_Form(mark + name.translate(_FOLD), None, entity.key) for name in names if shape.fullmatch(name)]
 
 
 def _person(key: str, name: str) -> _Form | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urldefrag
 
-from infra.neo4j.schema import NAME_LIMIT, document_node_id, fold, node_id, place_of, tail_of
+from infra.neo4j.schema import DOCUMENT_PREFIX, NAME_LIMIT, document_node_id, fold, node_id, place_of, tail_of
 from schemas.documents import DocumentVersion, Entity
 from workers.graph_builder.mention import Mention
 
@@ -75,7 +75,12 @@ def plan(version: DocumentVersion, mentions: Iterable[Mention] = ()) -> Document
 def _entities(version: DocumentVersion, related: set[str]) -> dict[str, Entity]:
     """Return the stated entities by key; one that only a relation names is named by its key."""
     bare = {key: Entity(key=key, kind=key.partition(":")[0], name=key.split(":", 2)[-1]) for key in related}
-    return bare | {entity.key: entity for entity in version.entities[:ENTITIES_LIMIT]}
+    stated = bare | {entity.key: entity for entity in version.entities[:ENTITIES_LIMIT]}
+    own = f"{DOCUMENT_PREFIX}{version.document_id}"
+    if own in stated:
+        # The document as an entity looks as its node does: one thing, whichever way a read comes to it.
+        stated[own] = Entity(key=own, kind=version.kind, name=_title(version), url=version.url)
+    return stated
 
 
 def _properties(version: DocumentVersion, node: str) -> Row:
@@ -90,8 +95,12 @@ def _properties(version: DocumentVersion, node: str) -> Row:
     }
     if version.operation == "delete":
         return bare
-    described = {"kind": version.kind, "title": version.title[:NAME_LIMIT], "url": version.url}
+    described = {"kind": version.kind, "title": _title(version), "url": version.url}
     return bare | described | {"place": place_of(version.workspace, version.url)}
+
+
+def _title(version: DocumentVersion) -> str:
+    return (version.title or version.external_id)[:NAME_LIMIT]
 
 
 def _state(version: DocumentVersion, node: str, entity: Entity) -> Row:

@@ -119,6 +119,27 @@ async def test_facts_are_statements_with_their_documents(graph: GraphDriver, too
     assert await facts(graph, workspace, "LABELLED") == ()
 
 
+@pytest.mark.parametrize("by", ["key", "title"])
+async def test_a_document_is_also_what_its_source_states_of_it(
+    graph: GraphDriver, tools: Tools, workspace: str, by: str
+) -> None:
+    body = note(workspace, "A text.")
+    own = f"document:{body.document_id}"
+    stated = {
+        "entities": (Entity(key=own, kind="document", name="something else"), ANN),
+        "relations": (Relation(subject=ANN.key, predicate="AUTHORED", object=own),),
+    }
+    await give(tools, body.model_copy(update=stated))
+    found = await neighbors(graph, workspace, own if by == "key" else "note")
+    assert found is not None
+    assert found.entity == GraphEntity(own, "file", "Note")
+    assert [(near.predicate, near.direction, near.entity.key) for near in found.neighbors] == [
+        ("AUTHORED", "in", ANN.key),
+        ("STATES", "out", ANN.key),
+    ]
+    assert await around(graph, workspace, ANN.key) == [("AUTHORED", "out", "Note")]
+
+
 async def test_known_names_in_a_text_become_mentions(graph: GraphDriver, tools: Tools, workspace: str) -> None:
     await give(tools, issue(workspace))
     body = note(workspace)

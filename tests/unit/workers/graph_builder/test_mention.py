@@ -8,7 +8,8 @@ ANN = Known("person:github:ann", "person", "Ann Lee", ("ann-lee",))
 REPOSITORY = Known("repository:github:Octo/Hello", "repository", "Octo/Hello")
 ISSUE = Known("issue:github:Octo/Hello#1", "issue", "It is broken", ("Octo/Hello#1",))
 LABEL = Known("label:github:bug", "label", "bug")
-KNOWN = Gazetteer([ANN, REPOSITORY, ISSUE, LABEL])
+TEAM = Known("team:github:octo/core", "team", "octo/core")
+KNOWN = Gazetteer([ANN, REPOSITORY, ISSUE, LABEL, TEAM])
 
 
 def named(text: str, gazetteer: Gazetteer = KNOWN) -> list[str]:
@@ -34,6 +35,7 @@ def named(text: str, gazetteer: Gazetteer = KNOWN) -> list[str]:
         ("fixed in octo/hello#1", ["octo/hello#1"]),
         ("fixed in octo/hello#12", []),
         ("a bug, It is broken", []),
+        ("ask @Octo/Core, not octo/core", ["@Octo/Core"]),
         ("", []),
     ],
 )

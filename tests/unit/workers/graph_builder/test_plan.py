@@ -46,6 +46,11 @@ def test_a_relation_brings_the_entities_that_the_source_forgot_to_list() -> None
     assert (issue["name"], person["kind"], person["name"]) == ("Broken", "person", "ann")
 
 
+def test_a_document_without_a_title_goes_by_the_name_of_its_source() -> None:
+    assert plan(document(external_id="readme.md")).properties["title"] == "readme.md"
+    assert plan(document(external_id="readme.md", title="Read me")).properties["title"] == "Read me"
+
+
 def test_a_deletion_is_a_bare_tombstone() -> None:
     planned = plan(document("", version=3, title="secret", url="https://example.org/a", entities=(ANN,)))
     assert (planned.states, planned.relations, planned.pages, planned.mentions) == ((), (), (), ())
