@@ -10,6 +10,8 @@ from qdrant_client.models import FieldCondition, Filter, MatchValue
 
 from infra.local.record import StackRecord
 from infra.local.table import OWN
+from infra.qdrant.client import open_client
+from infra.settings import QdrantSettings
 from tests.conftest import Environment, Servers
 from tests.eventually import eventually
 from tests.flow.tenant import Tenant, all_settled
@@ -17,11 +19,9 @@ from tests.flow.tenant import Tenant, all_settled
 
 @pytest.fixture
 async def qdrant(addresses: Environment) -> AsyncIterator[AsyncQdrantClient]:
-    client = AsyncQdrantClient(
-        url=addresses["QDRANT_URL"], api_key=addresses["QDRANT_API_KEY"], check_compatibility=False
-    )
-    yield client
-    await client.close()
+    given = {name: addresses[name] for name in ("QDRANT_URL", "QDRANT_API_KEY")}
+    async with open_client(QdrantSettings.model_validate(given)) as client:
+        yield client
 
 
 def kill(platform: Servers, *names: str) -> None:
