@@ -63,8 +63,13 @@ class OpenAIEncoder(Encoder):
         limit = self.max_tokens * CHARACTERS_PER_TOKEN
         cut = [text[:limit] for text in texts]
         parts = [cut[at : at + TEXTS_PER_REQUEST] for at in range(0, len(cut), TEXTS_PER_REQUEST)]
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._part(part)) for part in parts]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._part(part)) for part in parts]
+        except ExceptionGroup as faults:
+            # A server that is away speaks for no text: only if it is there does its refusal count.
+            passing = (fault for fault in faults.exceptions if isinstance(fault, Transient))
+            raise next(passing, faults.exceptions[0]) from faults
         return np.concatenate([task.result() for task in tasks])
 
     async def _part(self, texts: list[str]) -> FloatArray:
