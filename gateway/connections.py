@@ -4,7 +4,7 @@ import asyncio
 import importlib
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from secrets import token_hex
@@ -24,6 +24,7 @@ from infra.objects.store import ObjectStore
 from infra.postgres.keys import PresentedKey, Principal, verify_presented
 from infra.postgres.pool import open_pool
 from infra.postgres.sources import SecretBox, Source, find_by_name, find_source
+from infra.telemetry.logs import logger
 from schemas.chat import ReplyTo
 from schemas.envelope import Envelope
 from schemas.event import Event
@@ -31,6 +32,8 @@ from topics.catalogue import Topic
 
 if TYPE_CHECKING:
     from infra.neo4j.client import GraphDriver
+
+log = logger(__name__)
 
 UPLOADS = "uploads"
 """Name of the source that holds what is uploaded without naming one."""
@@ -130,9 +133,9 @@ async def open_connections(environment: Environment) -> AsyncIterator[Connection
         pool = await stack.enter_async_context(open_pool(environment.postgres))
         settings = environment.gateway
         publisher = await Publisher.open(environment.kafka.bootstrap, objects, settings.publish_timeout_s)
-        stack.push_async_callback(publisher.close)
+        stack.push_async_callback(_close, publisher.close, settings.publish_timeout_s)
         replies = await ReplyReader.open(environment.kafka.bootstrap, _instance(environment), objects)
-        stack.push_async_callback(replies.close)
+        stack.push_async_callback(_close, replies.close, settings.publish_timeout_s)
         graph = Graph(lambda: _open_graph(environment))
         stack.push_async_callback(graph.close)
         yield Connections(
@@ -144,6 +147,17 @@ async def open_connections(environment: Environment) -> AsyncIterator[Connection
             box=SecretBox.from_settings(environment.secrets),
             probes=probes(environment, pool),
         )
+
+
+async def _close(close: Callable[[], Awaitable[None]], within_s: float) -> None:
+    """Flush and close. Without a broker that never ends: what is left then was answered with 503, so nothing that a
+    client was promised is lost.
+    """
+    try:
+        async with asyncio.timeout(within_s):
+            await close()
+    except TimeoutError:
+        log.warning("the broker did not answer while closing")
 
 
 def _open_graph(environment: Environment) -> "AbstractAsyncContextManager[GraphDriver]":

@@ -237,7 +237,7 @@ async def _document(held: Connections, workspace: str, document_id: UUID) -> Sto
 
 
 def _cursor(last: StoredDocument) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([last.source, last.document_id])).decode()
+    return base64.urlsafe_b64encode(orjson.dumps([last.source, str(last.document_id)])).decode()
 
 
 def _parse_cursor(cursor: str) -> tuple[str, UUID]:
