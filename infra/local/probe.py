@@ -75,7 +75,8 @@ async def passes(name: str, environment: Mapping[str, str]) -> None:
         await process.wait()
         raise
     if process.returncode:
-        raise NotReady(output.decode(errors="replace").strip()[-300:] or f"the probe ended {process.returncode}")
+        words = output.decode(errors="replace").strip().splitlines()
+        raise NotReady(words[-1][:300] if words else f"its probe ended with status {process.returncode}")
 
 
 async def wait(name: str, patience_s: float = PATIENCE_S) -> str | None:

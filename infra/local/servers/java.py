@@ -34,12 +34,24 @@ def command(heap_mb: tuple[int, int], main: str, flags: Sequence[str] = ()) -> t
     return (java(), f"-Xms{first}m", f"-Xmx{largest}m", *SMALL, *flags, main)
 
 
-def class_path(program: str, cache: Path) -> dict[str, str]:
-    """Return the variable with the jars of `program`, each just checked against the lock file.
+def property_value(path: Path) -> str:
+    """Return a path as a line of a Java properties file holds it: ASCII, with backslashes doubled."""
+    doubled = str(path).replace("\\", "\\\\")
+    units = doubled.encode("utf-16-be")
+    codes = [int.from_bytes(units[at : at + 2], "big") for at in range(0, len(units), 2)]
+    return "".join(chr(code) if code < 0x7F else f"\\u{code:04x}" for code in codes)  # noqa: PLR2004 - last of ASCII
 
-    A variable, since 214 paths on the command line would drown everything else that `ps` shows.
-    Raises ArtifactError. Blocks while it hashes.
+
+def environment(program: str, cache: Path) -> dict[str, str]:
+    """Return the class path of `program`, each jar just checked against the lock file, and a locale.
+
+    A variable and no argument, since 214 paths on the command line would drown everything else that `ps` shows.
+    Raises ArtifactError, StartError. Blocks while it hashes.
     """
+    if os.pathsep in str(cache):
+        raise StartError(
+            f"a Java class path cannot hold {cache}: name a cache without {os.pathsep!r} by MILLRACE_CACHE"
+        )
     return {"CLASSPATH": os.pathsep.join(map(str, verified(jars(program), cache)))}
 
 

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import struct
 import uuid
-from pathlib import Path
 
 from infra.local.program import LOOPBACK, NotReady, Program, Site, StartError, Tell
 from infra.local.servers import java
@@ -70,11 +69,6 @@ METADATA = 3
 NO_ERROR = 0
 
 
-def _escaped(path: Path) -> str:
-    """Return a path as Java's properties format reads it back."""
-    return str(path).replace("\\", "\\\\")
-
-
 class Kafka:
     """The log."""
 
@@ -86,20 +80,22 @@ class Kafka:
         self._data = site.home.data(self.name)
         self._settings = site.home.run / "kafka.properties"
         self._logging = site.home.run / "kafka-log4j2.xml"
-        self._class_path: dict[str, str] = {}
+        self._environment: dict[str, str] = {}
 
     async def prepare(self, tell: Tell) -> None:
         """Write the configuration, check the jars, and format the data folder once."""
+        if "," in str(self._data):
+            raise StartError(f"Kafka would read {self._data} as two folders: name one without a comma by MILLRACE_HOME")
         self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
         settings = SETTINGS.format(
             host=LOOPBACK,
             port=self._site.port("kafka"),
             controller=self._site.port("kafka-controller"),
-            data=_escaped(self._data),
+            data=java.property_value(self._data),
         )
         write_private(self._settings, settings + MEASURED)
         write_private(self._logging, LOGGING)
-        self._class_path = await asyncio.to_thread(java.class_path, "kafka", self._site.cache)
+        self._environment = await asyncio.to_thread(java.environment, "kafka", self._site.cache)
         # A second format fails, and an interrupted one leaves no meta.properties: it is written last.
         if not (self._data / "meta.properties").exists():
             tell("formatting its storage")
@@ -110,7 +106,7 @@ class Kafka:
         process = await asyncio.create_subprocess_exec(
             *self._java("kafka.tools.StorageTool"),
             *("format", "-t", cluster, "-c", str(self._settings), "--ignore-formatted"),
-            env=java.clean_environment(self._class_path),
+            env=java.clean_environment(self._environment),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
@@ -127,7 +123,7 @@ class Kafka:
         return Program(
             name=self.name,
             command=(*self._java("kafka.Kafka"), str(self._settings)),
-            environment=self._class_path,
+            environment=self._environment,
             port=port,
             ready=lambda: answers(LOOPBACK, port),
             stop_within_s=20,

