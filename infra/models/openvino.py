@@ -17,8 +17,9 @@ from infra.models.batches import by_length
 from infra.models.bert import BertFolder, build, read_folder
 from infra.models.encoder import Encoder, EncoderError, FloatArray, Use
 
-BATCH_TOKENS = 1024
-"""Padded tokens per batch. Larger ones leave the caches: 16,384 fell to .6 of the speed on an AVX2 machine."""
+BATCH_TOKENS = 512
+"""Padded tokens per batch: two of the longest texts. 1,024 is as fast and takes 22 MB more on 2 cores; far larger ones
+leave the processor's caches (16,384 fell to .6 of the speed on an AVX2 machine)."""
 FEW_CORES = 4
 """Up to here one stream keeps the cores busy; each further stream costs its own activations (16-35 MB)."""
 

@@ -19,7 +19,7 @@ class EncoderSettings(Settings):
 
     encoder: str = Field(default="minilm", min_length=1, alias="MILLRACE_ENCODER")
     api_key: SecretStr | None = Field(default=None, alias="MILLRACE_ENCODER_API_KEY")
-    batch_tokens: int = Field(default=1024, ge=64, alias="MILLRACE_ENCODER_BATCH_TOKENS")
+    batch_tokens: int = Field(default=512, ge=64, alias="MILLRACE_ENCODER_BATCH_TOKENS")
     """Padded tokens per batch on the CPU; `python -m bench.encoder` shows what suits a machine."""
     max_tokens: int = Field(default=512, ge=8, alias="MILLRACE_ENCODER_MAX_TOKENS")
     """Longest text that a served model takes; a server refuses a longer one or cuts it itself."""
