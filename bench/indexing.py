@@ -25,9 +25,8 @@ async def index_collection(client: AsyncQdrantClient, collection: Collection, en
     await ensure_collection(client, name, encoder.dimension)
     places = [(version, chunk) for version in collection.documents for chunk in version.chunks]
     within = [_sentences(collection, version, chunk) for version, chunk in places]
-    spans = sorted(
-        {(version.external_id, *span) for (version, _), own in zip(places, within, strict=True) for span in own}
-    )
+    # of the whole collection, so that whole documents and chunks share what was encoded once
+    spans = sorted((external, *span) for external, own in collection.sentences.items() for span in own)
     texts = {version.external_id: version.text for version in collection.documents}
     dense = await vectors_of(encoder, [version.text_of(chunk) for version, chunk in places], cache, f"{name}-chunks")
     told = await vectors_of(encoder, [texts[key][start:end] for key, start, end in spans], cache, f"{name}-sentences")

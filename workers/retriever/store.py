@@ -1,6 +1,5 @@
 """Reads an index: candidates, term weights, passages, heads. Every read is bound to one workspace."""
 
-import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -74,10 +73,7 @@ class IndexReader:
             requests.append(_nearest(vector, SPARSE, within, limit, corpus))
             requests.extend(_weighing(term, corpus) for term in terms)
         with translating():
-            answers, total = await asyncio.gather(
-                self._client.query_batch_points(self._collection, requests=requests),
-                self._client.count(self._collection, count_filter=corpus),
-            )
+            answers = await self._client.query_batch_points(self._collection, requests=requests)
         lists = [answer.points for answer in answers[:2]]
         dense_points, sparse_points = lists[0], lists[1] if len(lists) > 1 else []
         by_id = {str(point.id): point.payload or {} for point in (*dense_points, *sparse_points)}
@@ -86,8 +82,20 @@ class IndexReader:
             sparse={str(point.id): point.score for point in sparse_points},
             spans={point: _span(point, payload) for point, payload in by_id.items()},
             authors={point: frozenset(payload.get(Key.AUTHORS) or ()) for point, payload in by_id.items()},
-            term_weights=_weights(terms, [answer.points for answer in answers[2:]], total.count),
+            term_weights=await self._weights(terms, [answer.points for answer in answers[2:]], corpus),
         )
+
+    async def _weights(
+        self, terms: Sequence[str], best: Sequence[Sequence[models.ScoredPoint]], corpus: models.Filter
+    ) -> dict[str, float]:
+        """Return the weight of every term: its IDF, for one that no chunk holds the highest there can be."""
+        weights = seen_weights(terms, best)
+        if len(weights) == len(terms) or not best:
+            return weights
+        # Counting costs as much as a list: only for the question that has such a term.
+        with translating():
+            chunks = (await self._client.count(self._collection, count_filter=corpus)).count
+        return {term: weights.get(term, highest_weight(chunks)) for term in terms}
 
     async def payloads(self, workspace: str, points: Sequence[str], *, sentences: bool) -> dict[str, dict[str, Any]]:
         """Return the payloads of chunk points of `workspace`; a point that is gone meanwhile is left out."""
@@ -144,17 +152,22 @@ def _weighing(term: str, corpus: models.Filter) -> models.QueryRequest:
     )
 
 
-def _weights(terms: Sequence[str], best: Sequence[Sequence[models.ScoredPoint]], chunks: int) -> dict[str, float]:
-    """Return the IDF of each term. One that no chunk holds gets the highest there can be, that of a single chunk.
-
-    Qdrant's IDF: ln(1 + (N - n + .5) / (n + .5)) for a term in n of N points (its documentation, "Sparse vectors").
-    """
-    highest = math.log(1 + max(0.5, chunks - 0.5) / 1.5)
+def seen_weights(terms: Sequence[str], best: Sequence[Sequence[models.ScoredPoint]]) -> dict[str, float]:
+    """Return the IDF of each term that a chunk holds, by the best point of each: its score over its stored weight."""
     weights = {}
     for term, points in zip(terms, best, strict=False):
         stored = _stored_weight(points[0], term) if points else 0.0
-        weights[term] = points[0].score / stored if stored > 0 else highest
+        if stored > 0:
+            weights[term] = points[0].score / stored
     return weights
+
+
+def highest_weight(chunks: int) -> float:
+    """Return the highest IDF there can be, that of a term in a single one of `chunks`.
+
+    Qdrant's IDF: ln(1 + (N - n + .5) / (n + .5)) for a term in n of N points (its documentation, "Sparse vectors").
+    """
+    return math.log(1 + max(0.5, chunks - 0.5) / 1.5)
 
 
 def _stored_weight(point: models.ScoredPoint, term: str) -> float:

@@ -8,7 +8,7 @@ from infra.models.sparse import term_id
 from infra.qdrant.points import pack_vectors
 from workers.retriever.fuse import Candidate
 from workers.retriever.passages import passage_of, sentences_of
-from workers.retriever.store import _weights
+from workers.retriever.store import highest_weight, seen_weights
 
 PAYLOAD = {
     "part": "chunk",
@@ -31,15 +31,18 @@ def scored(term: str, score: float, weight: float) -> models.ScoredPoint:
 
 
 def test_a_weight_is_the_score_divided_by_what_is_stored() -> None:
-    weights = _weights(["key", "zeppelin"], [[scored("key", 3.0, 2.0)], []], 100)
-    assert weights == {"key": pytest.approx(1.5), "zeppelin": pytest.approx(math.log(1 + 99.5 / 1.5))}
+    assert seen_weights(["key", "zeppelin"], [[scored("key", 3.0, 2.0)], []]) == {"key": pytest.approx(1.5)}
 
 
-def test_a_point_without_its_vector_counts_as_unseen() -> None:
+def test_a_point_without_its_vector_tells_nothing() -> None:
     bare = models.ScoredPoint(id=1, version=1, score=3.0)
-    assert _weights(["key"], [[bare]], 100)["key"] == pytest.approx(math.log(1 + 99.5 / 1.5))
-    assert _weights(["key"], [[]], 0)["key"] > 0
-    assert _weights([], [], 5) == {}
+    assert seen_weights(["key"], [[bare]]) == {}
+    assert seen_weights([], []) == {}
+
+
+def test_the_highest_weight_is_that_of_a_term_in_one_chunk() -> None:
+    assert highest_weight(100) == pytest.approx(math.log(1 + (100 - 1 + 0.5) / (1 + 0.5)))
+    assert highest_weight(0) > 0
 
 
 def test_a_passage_of_a_payload() -> None:
