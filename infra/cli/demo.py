@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
@@ -33,10 +34,19 @@ from infra.cli.terminal import CommandError, Status, command, err, out, plain
 from infra.cli.uploads import Job, Report, Uploads
 from schemas.ids import deterministic_id
 
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question of the tour, and whether the sources can answer it."""
+
+    question: str
+    answerable: bool
+
+
 QUESTIONS = (
-    "What is misspelled in the README file?",
-    "What happens to a webhook when the broker is not reachable?",
-    "Which wine goes well with grilled sardines?",
+    Asked("Which package allows unauthorized file access?", answerable=True),
+    Asked("How long does it take until the race of the Otterbrook mill is full?", answerable=True),
+    Asked("Which wine goes well with grilled sardines?", answerable=False),
 )
 """One answered from GitHub, one from the documents, one that neither can answer."""
 
@@ -74,7 +84,7 @@ async def _tour(gateway: Gateway, payloads: Path, folders: list[Path]) -> bool:
     out.print(Rule("real events in"))
     await _ingest(gateway, payloads, folders)
     out.print(Rule("questions"))
-    good = [await _question(gateway, question) for question in QUESTIONS]
+    good = [await _question(gateway, asked) for asked in QUESTIONS]
     out.print(Rule("one fact of the graph"))
     good.append(await _fact(gateway))
     out.print(Rule("per source: what became of every event"))
@@ -170,12 +180,13 @@ async def _watch(gateway: Gateway, expected: int, show: Any) -> None:
             await asyncio.sleep(EVERY_S)
 
 
-async def _question(gateway: Gateway, question: str) -> bool:
+async def _question(gateway: Gateway, asked: Asked) -> bool:
     plain("")
-    plain(f"? {question}", style="bold")
-    answer = await gateway.post("/v1/rag/query", {"query": question})
+    plain(f"? {asked.question}", style="bold")
+    answer = await gateway.post("/v1/rag/query", {"query": asked.question})
     plain(answer["answer"])
-    return all([await _literal(gateway, citation) for citation in answer["citations"]])
+    literal = [await _literal(gateway, citation) for citation in answer["citations"]]
+    return all(literal) and bool(literal) == asked.answerable and answer["abstained"] != asked.answerable
 
 
 async def _literal(gateway: Gateway, citation: dict[str, Any]) -> bool:
