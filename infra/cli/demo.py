@@ -193,7 +193,7 @@ async def _literal(gateway: Gateway, citation: dict[str, Any]) -> bool:
     """Print a citation and check that the document really says this at this place."""
     print_citation(citation)
     document = await gateway.get(f"/v1/documents/{citation['document_id']}")
-    there = document["text"][citation["start"] : citation["end"]] == citation["quote"]
+    there = bool(document["text"][citation["start"] : citation["end"]] == citation["quote"])
     plain("    checked: the document's text holds this quote at these offsets" if there else "    NOT AT THESE OFFSETS")
     return there
 
