@@ -123,10 +123,15 @@ async def _fetch_jar(
                 with attempt:
                     await _download(client, artifact, cache / artifact.path, meter)
     except httpx.HTTPError as fault:
-        raise FetchError(
-            f"{artifact.source} from {client.base_url}: {fault or type(fault).__name__}; "
-            "check the network, or name a mirror with MILLRACE_JAR_REPOSITORY"
-        ) from fault
+        # The host and no more: an address may hold a password.
+        where, remedy = client.base_url.host, "check the network, or name a mirror with MILLRACE_JAR_REPOSITORY"
+        raise FetchError(f"{artifact.source} from {where}: {_said(fault)}; {remedy}") from fault
+
+
+def _said(fault: httpx.HTTPError) -> str:
+    if isinstance(fault, httpx.HTTPStatusError):
+        return f"answered {fault.response.status_code}"
+    return f"{type(fault).__name__} {fault}".strip()
 
 
 async def fetch_jars(names: Sequence[str], cache: Path | None = None, progress: Progress | None = None) -> int:
