@@ -3,6 +3,7 @@
 Protocol: https://platform.openai.com/docs/api-reference/chat (`/chat/completions`, `/models`), not streaming.
 """
 
+import re
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -26,6 +27,9 @@ _WAIT_AND_RETRY = frozenset({408, 409, 425, 429})
 _NOT_ANSWERED = ("do not answer", "does not answer", "don't answer", "doesn't answer", "not in the sources")
 _REASONING_END = "</think>"
 """DeepSeek R1 and its distills think aloud before it, unless the server takes that part away."""
+
+_FENCE = re.compile(r"<<<(?:END )?SOURCE \d+ [0-9a-f]{16}>>>")
+"""The lines between which prompts hold their sources: small models repeat them (seen with SmolLM2-135M)."""
 
 
 class _Lenient(BaseModel):
@@ -171,4 +175,4 @@ def _retry_after(response: httpx.Response) -> float | None:
 
 
 def _spoken(text: str) -> str:
-    return text.rpartition(_REASONING_END)[2].strip()
+    return _FENCE.sub("", text.rpartition(_REASONING_END)[2]).strip()

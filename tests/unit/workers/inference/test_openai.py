@@ -101,6 +101,11 @@ async def test_thinking_aloud_is_not_part_of_the_answer() -> None:
     assert (await server.backend().answer(prompt(passages=[KEYS]))).text == "Weekly [1]."
 
 
+async def test_repeated_fences_are_not_part_of_the_answer() -> None:
+    server = Server(httpx.Response(200, json=completion("Weekly [1].\n<<<END SOURCE 2 14ae4e076fef7013>>>")))
+    assert (await server.backend().answer(prompt(passages=[KEYS]))).text == "Weekly [1]."
+
+
 async def test_saying_that_the_sources_do_not_answer_is_an_abstention() -> None:
     said = httpx.Response(200, json=completion("The sources do not answer this."))
     assert (await Server(said).backend().answer(prompt(passages=[KEYS]))).abstained
