@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import stamina
@@ -53,12 +54,12 @@ class Gateway:
         return await self._once("POST", path, tries=1, json=body)
 
     async def upload(self, path: Path, fields: Mapping[str, str]) -> Any:
-        """Upload a file with form fields. Tried again while the gateway is away: a second upload changes nothing.
-
-        Raises OSError if the file cannot be read.
-        """
+        """Upload a file with form fields, again while the gateway is away. Raises OSError if the file cannot be read."""
         content = await asyncio.to_thread(path.read_bytes)
-        return await self._send("POST", "/v1/documents", data=fields, files={"file": (path.name, content)})
+        # the key is what makes a second try the same event, where the first one's answer was lost
+        headers = {"idempotency-key": str(uuid4())}
+        files = {"file": (path.name, content)}
+        return await self._send("POST", "/v1/documents", data=fields, files=files, headers=headers)
 
     async def _send(self, method: str, path: str, **request: Any) -> Any:
         return await self._once(method, path, tries=TRIES, **request)

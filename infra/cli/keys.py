@@ -3,17 +3,17 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import asyncpg
 import typer
 from rich.table import Table
 
 from infra.cli.surroundings import adopt_local_stack
 from infra.cli.terminal import AsJson, CommandError, Status, command, err, out, plain, print_json
-from infra.postgres.keys import create_key, list_keys, revoke_key
-from infra.postgres.pool import open_pool
 from infra.settings import PostgresSettings, load
+
+if TYPE_CHECKING:
+    import asyncpg
 
 app = typer.Typer(help="API keys.", no_args_is_help=True)
 
@@ -28,6 +28,8 @@ async def create(
     as_json: AsJson = False,
 ) -> None:
     """Make a key. It is printed once; only its hash is kept."""
+    from infra.postgres.keys import create_key
+
     async with _postgres() as pool:
         made = await create_key(pool, workspace, name)
     if as_json:
@@ -44,6 +46,8 @@ async def show(
     as_json: AsJson = False,
 ) -> None:
     """List keys, without their secrets."""
+    from infra.postgres.keys import list_keys
+
     async with _postgres() as pool:
         rows = await list_keys(pool, workspace)
     if as_json:
@@ -63,6 +67,8 @@ async def revoke(
 ) -> None:
     """Revoke a key for good."""
     key_id = _key_id(key)
+    from infra.postgres.keys import revoke_key
+
     async with _postgres() as pool:
         revoked = await revoke_key(pool, key_id)
     if not revoked:
@@ -80,6 +86,8 @@ def _key_id(key: str) -> str:
 
 @asynccontextmanager
 async def _postgres() -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
+    from infra.postgres.pool import open_pool
+
     adopt_local_stack()
     async with open_pool(load(PostgresSettings)) as pool:
         yield pool

@@ -9,7 +9,6 @@ from rich.table import Table
 
 from infra.cli.surroundings import adopt_local_stack
 from infra.cli.terminal import AsJson, CommandError, Status, command, out, plain, print_json
-from infra.kafka import admin
 from infra.settings import KafkaSettings, load
 from topics.catalogue import CATALOGUE
 from topics.diagram import MarkersMissingError, mermaid, replace_section
@@ -22,6 +21,8 @@ app = typer.Typer(help="The topics of the log.", no_args_is_help=True)
 @command
 async def show_plan(as_json: AsJson = False) -> Status:
     """Show what `apply` would change on the broker. Changes nothing."""
+    from infra.kafka import admin
+
     return _show(await admin.compare(_kafka()), "would", as_json=as_json)
 
 
@@ -29,6 +30,8 @@ async def show_plan(as_json: AsJson = False) -> Status:
 @command
 async def apply(as_json: AsJson = False) -> Status:
     """Create and configure topics as declared. What could lose or reorder records is refused (status 4)."""
+    from infra.kafka import admin
+
     try:
         carried_out = await admin.apply(_kafka())
     except admin.AdminError as error:
@@ -40,6 +43,8 @@ async def apply(as_json: AsJson = False) -> Status:
 @command
 async def describe(as_json: AsJson = False) -> None:
     """Show each declared topic, with what the broker has."""
+    from infra.kafka import admin
+
     states = await admin.describe(_kafka())
     if as_json:
         print_json([_described(topic, states.get(topic.name)) for topic in CATALOGUE])
