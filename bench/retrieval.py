@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import math
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -260,6 +261,9 @@ async def measure(collection: Collection, title: str, encoder: Encoder, argument
 
 async def main(arguments: Any) -> None:
     """Run what was asked for."""
+    if (task := asyncio.current_task()) is not None:
+        # A bench that is stopped must not leave its door behind.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     data = Path(os.environ.get("MILLRACE_TEST_DATA", "../shared/data"))
     await fetch_model(MODEL)
     encoder = OpenVinoEncoder.open(model_folder(MODEL), MODEL)
