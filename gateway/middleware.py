@@ -5,6 +5,7 @@ from time import perf_counter
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.problems import REQUEST_ID, Code, Problem, respond
@@ -43,6 +44,8 @@ class Observing:
             with bind(request_id=request_id):
                 try:
                     await self.app(scope, receive, sending)
+                except ClientDisconnect:
+                    pass  # hung up while sending its body: nobody is left to answer, and nothing was accepted
                 except Exception:
                     log.exception("request failed", path=scope["path"])
                     if status:

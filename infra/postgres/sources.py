@@ -31,6 +31,11 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
 
 _COLUMNS = "source_id, workspace, connector, name, secrets, config, enabled, created_at"
 
+_INSERT = f"""
+insert into sources (source_id, workspace, connector, name, secrets, config) values ($1, $2, $3, $4, $5, $6)
+on conflict (workspace, name) do nothing returning {_COLUMNS}
+"""  # noqa: S608 - constant column list
+
 
 class Connector(Enum):
     """What can be registered. `hook`: it posts signed events to us."""
@@ -166,12 +171,8 @@ async def register_source(
     await ensure_workspace(pool, workspace)
     async with pool.acquire() as connection, connection.transaction():
         row = await connection.fetchrow(
-            f"""insert into sources (source_id, workspace, connector, name, secrets, config)
-                values ($1, $2, $3, $4, $5, $6) on conflict (workspace, name) do nothing returning {_COLUMNS}""",  # noqa: S608 - constant column list
-            f"src_{secrets.token_hex(10)}",
-            workspace,
-            connector.label,
-            name,
+            _INSERT,
+            *(f"src_{secrets.token_hex(10)}", workspace, connector.label, name),
             [box.seal(fresh)] if fresh else [],
             dict(config or {}),
         )

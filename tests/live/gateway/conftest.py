@@ -3,8 +3,8 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -190,6 +190,3 @@ async def log(surroundings: Environment) -> AsyncIterator[Tail]:
     """The events accepted from now on."""
     async with tailing(surroundings, RAW_EVENTS) as tail:
         yield tail
-
-
-Start = Callable[[Environment], AbstractAsyncContextManager[Gateway]]

@@ -184,3 +184,19 @@ async def test_a_large_body_is_verified_off_the_loop(door: Door, monkeypatch: py
     monkeypatch.setattr("gateway.routes.hooks.THREADED_BYTES", 1)
     assert (await post(door, "github/src_github", BODY, github())).status_code == 202
     assert_problem(await post(door, "github/src_github", BODY + b" ", github()), 401, "invalid_signature")
+
+
+async def test_a_sender_that_hangs_up_is_nobody_to_answer(door: Door) -> None:
+    sent: list[object] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: object) -> None:
+        sent.append(message)
+
+    headers = [(name.encode(), value.encode()) for name, value in github().items()]
+    scope = {"type": "http", "method": "POST", "path": "/v1/hooks/github/src_github", "query_string": b""}
+    await door.app(scope | {"headers": headers}, receive, send)
+    assert sent == []
+    assert door.log.published == []
