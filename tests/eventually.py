@@ -31,3 +31,11 @@ async def eventually(
         if monotonic() > deadline:
             raise failure or AssertionError(f"still {value!r} after {within:g} s")
         await asyncio.sleep(every)
+
+
+async def lapse(seconds: float) -> None:
+    """Let time pass where time itself is under test: a race's head start, a loop that must keep waking.
+
+    Never to wait for something: a slow machine would then fail a correct program.
+    """
+    await asyncio.sleep(seconds)

@@ -54,7 +54,7 @@ class Gateway:
         return await self._once("POST", path, tries=1, json=body)
 
     async def upload(self, path: Path, fields: Mapping[str, str]) -> Any:
-        """Upload a file with form fields, again while the gateway is away. Raises OSError if the file cannot be read."""
+        """Upload a file with form fields, again while the gateway is away. Raises OSError if it cannot be read."""
         content = await asyncio.to_thread(path.read_bytes)
         # the key is what makes a second try the same event, where the first one's answer was lost
         headers = {"idempotency-key": str(uuid4())}

@@ -8,6 +8,7 @@ import asyncpg
 import httpx
 
 from infra.postgres.progress import GRAPH_SINK
+from tests.eventually import lapse
 from tests.live.postgres import rows
 
 
@@ -52,7 +53,7 @@ async def test_an_event_just_accepted_is_waited_for(
 ) -> None:
     event = uuid4()
     asking = asyncio.create_task(client.get(f"/v1/events/{event}"))
-    await asyncio.sleep(0.2)  # what is tested is that the row comes later than the question
+    await lapse(0.2)  # what is tested is that the row comes later than the question
     await pool.execute(
         """insert into events (event_id, workspace, source, connector, delivery, accepted_at)
            values ($1, $2, 'src_a', 'files', 'd', now())""",

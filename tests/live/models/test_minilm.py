@@ -15,6 +15,7 @@ from infra.models.settings import EncoderSettings
 
 PARAGRAPH = "When the leader of a partition dies, the controller elects a follower that is in sync with it. "
 MIXED = ["x", "", PARAGRAPH, PARAGRAPH * 3, "A short one.", PARAGRAPH * 40, "émigré naïve 東京 😀", "\n\n\t "]
+from tests.eventually import lapse
 
 
 async def test_it_says_what_it_is(minilm: Encoder) -> None:
@@ -72,7 +73,7 @@ async def test_the_loop_stays_awake_and_a_question_does_not_wait_for_documents(m
     latest, asked = 0.0, 0
     while not ingest.done():
         started = perf_counter()
-        await asyncio.sleep(0.005)
+        await lapse(0.005)
         latest = max(latest, perf_counter() - started)
         await minilm.encode_query("does this wait for the documents?")
         asked += 1
@@ -91,7 +92,7 @@ async def test_a_folder_is_an_encoder_named_by_its_weights(minilm: Encoder) -> N
 async def test_a_closed_encoder_stops(minilm: Encoder) -> None:
     encoder = OpenVinoEncoder.open(model_folder(MINILM), MINILM)
     work = asyncio.create_task(encoder.encode_documents([f"{number} {PARAGRAPH * 10}" for number in range(400)]))
-    await asyncio.sleep(0.5)
+    await lapse(0.5)
     await encoder.close()
     with pytest.raises(RuntimeError, match="closed"):
         await work
