@@ -83,7 +83,12 @@ async def running(environment: Environment, folder: Path) -> AsyncIterator[Gatew
         await eventually(alive, within=30)
         yield gateway
     finally:
-        await gateway.stop()
+        try:
+            await gateway.stop()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            raise
 
 
 @pytest.fixture(scope="session")
