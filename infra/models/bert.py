@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import openvino as ov  # type: ignore[import-untyped]  # ships no types
-from openvino import opset13 as op
 from safetensors import SafetensorError, safe_open
 
 from infra.models.encoder import EncoderError
+from infra.models.runtime import op, ov
 
 Pooling = Literal["mean", "cls"]
+Node = Any
+"""A node of an OpenVINO graph; the library ships no types."""
+Model = Any
+"""An OpenVINO model."""
 DEFAULT_MAX_TOKENS = 256
 """all-MiniLM-L6-v2 was trained on 128 and is served at 256 (its `sentence_bert_config.json`)."""
 MASKED = -1e9
@@ -113,11 +116,11 @@ class _Weights:
         except (KeyError, TypeError, SafetensorError) as error:
             raise EncoderError(f"weights lack a readable tensor {name} (float32 or float16): {error}") from error
 
-    def constant(self, name: str) -> ov.Node:
+    def constant(self, name: str) -> Node:
         return op.constant(self.array(name), dtype=np.float32)
 
 
-def build(folder: BertFolder) -> ov.Model:
+def build(folder: BertFolder) -> Model:
     """Return the graph: int32 `input_ids` and `attention_mask` [n, length] in, float32 [n, dimension] unit rows out."""
     weights = _Weights(folder.path / "model.safetensors")
     ids = op.parameter([-1, -1], np.int32, name="input_ids")
@@ -131,15 +134,15 @@ def build(folder: BertFolder) -> ov.Model:
     return ov.Model([op.result(vectors)], [ids, mask], "bert_encoder")
 
 
-def _number(value: float) -> ov.Node:
+def _number(value: float) -> Node:
     return op.constant(np.float32(value))
 
 
-def _axes(*axes: int) -> ov.Node:
+def _axes(*axes: int) -> Node:
     return op.constant(np.array(axes, dtype=np.int64))
 
 
-def _embed(weights: _Weights, folder: BertFolder, ids: ov.Node) -> ov.Node:
+def _embed(weights: _Weights, folder: BertFolder, ids: Node) -> Node:
     words = op.gather(weights.constant("embeddings.word_embeddings.weight"), ids, op.constant(np.int64(0)))
     length = op.gather(op.shape_of(ids), _axes(1), op.constant(np.int64(0)))
     positions = op.slice(
@@ -150,18 +153,18 @@ def _embed(weights: _Weights, folder: BertFolder, ids: ov.Node) -> ov.Node:
     return _norm(weights, folder, "embeddings.LayerNorm", op.add(words, op.add(positions, kind)))
 
 
-def _norm(weights: _Weights, folder: BertFolder, name: str, value: ov.Node) -> ov.Node:
+def _norm(weights: _Weights, folder: BertFolder, name: str, value: Node) -> Node:
     spread = op.mvn(value, _axes(-1), True, folder.epsilon, "inside_sqrt")
     return op.add(op.multiply(spread, weights.constant(f"{name}.weight")), weights.constant(f"{name}.bias"))
 
 
-def _linear(weights: _Weights, name: str, value: ov.Node) -> ov.Node:
+def _linear(weights: _Weights, name: str, value: Node) -> Node:
     product = op.matmul(value, weights.constant(f"{name}.weight"), False, True)
     return op.add(product, weights.constant(f"{name}.bias"))
 
 
-def _layer(weights: _Weights, folder: BertFolder, prefix: str, hidden: ov.Node, bias: ov.Node) -> ov.Node:
-    def heads(name: str) -> ov.Node:
+def _layer(weights: _Weights, folder: BertFolder, prefix: str, hidden: Node, bias: Node) -> Node:
+    def heads(name: str) -> Node:
         shape = op.constant(np.array([0, 0, folder.heads, folder.dimension // folder.heads], dtype=np.int64))
         value = _linear(weights, f"{prefix}attention.self.{name}", hidden)
         return op.transpose(op.reshape(value, shape, True), _axes(0, 2, 1, 3))
@@ -176,7 +179,7 @@ def _layer(weights: _Weights, folder: BertFolder, prefix: str, hidden: ov.Node, 
     return _norm(weights, folder, f"{prefix}output.LayerNorm", op.add(outer, hidden))
 
 
-def _pool(folder: BertFolder, hidden: ov.Node, keep: ov.Node) -> ov.Node:
+def _pool(folder: BertFolder, hidden: Node, keep: Node) -> Node:
     if folder.pooling == "cls":
         return op.gather(hidden, op.constant(np.int64(0)), op.constant(np.int64(1)))
     weighted = op.multiply(hidden, op.unsqueeze(keep, _axes(2)))

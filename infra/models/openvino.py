@@ -7,15 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 from hashlib import file_digest
 from pathlib import Path
 from threading import Event, Lock
+from typing import Any
 
 import numpy as np
-import openvino as ov  # type: ignore[import-untyped]  # ships no types
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from infra.models.batches import by_length
-from infra.models.bert import BertFolder, build, read_folder
+from infra.models.bert import BertFolder, Model, build, read_folder
 from infra.models.encoder import Encoder, EncoderError, FloatArray, Use
+from infra.models.runtime import ov
 
 BATCH_TOKENS = 512
 """Padded tokens per batch: two of the longest texts. 1,024 is as fast and takes 22 MB more on 2 cores; far larger ones
@@ -39,8 +40,8 @@ class OpenVinoEncoder(Encoder):
         self._folder = folder
         self._tokenizer = _tokenizer(folder)
         self._batch_tokens = batch_tokens
-        self._graph: ov.Model | None = None
-        self._compiled: dict[Use, ov.CompiledModel] = {}
+        self._graph: Model | None = None
+        self._compiled: dict[Use, Any] = {}
         self._lock = Lock()
         self._closed = Event()
         # A pool per use, so that a question never queues behind a batch of documents.
@@ -78,7 +79,7 @@ class OpenVinoEncoder(Encoder):
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         faults: list[Exception] = []
 
-        def keep(request: ov.InferRequest, positions: list[int]) -> None:
+        def keep(request: Any, positions: list[int]) -> None:
             try:
                 vectors[positions] = request.get_output_tensor(0).data
             except Exception as error:  # noqa: BLE001 - raised below: an exception in the callback would be lost
@@ -95,7 +96,7 @@ class OpenVinoEncoder(Encoder):
             raise faults[0]
         return vectors
 
-    def _model(self, use: Use) -> ov.CompiledModel:
+    def _model(self, use: Use) -> Any:
         with self._lock:
             if use not in self._compiled:
                 if self._graph is None:

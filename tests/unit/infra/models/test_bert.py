@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov  # type: ignore[import-untyped]
 import pytest
 from safetensors.numpy import save_file
 
 from infra.models.bert import build, read_folder
 from infra.models.encoder import EncoderError
+from infra.models.runtime import ov
 
 LAYERS, HEADS, WIDTH, INNER, WORDS, LENGTH = 2, 2, 8, 16, 30, 12
 CONFIG = {

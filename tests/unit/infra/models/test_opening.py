@@ -42,8 +42,10 @@ async def test_a_folder_that_is_no_model_is_named(tmp_path: Path) -> None:
 
 async def test_weights_that_were_never_fetched_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MILLRACE_CACHE", str(tmp_path))
+    # Settings of its own: one with these may be open, and is then shared.
+    unshared = EncoderSettings(encoder="minilm", batch_tokens=64)
     with pytest.raises(EncoderError, match="not in the cache"):
-        async with open_encoder(named("minilm")):
+        async with open_encoder(unshared):
             pass
 
 
