@@ -17,6 +17,7 @@ from typing import Any
 import uvloop
 
 from infra.errors import Transient
+from infra.kafka import failpoints
 from infra.kafka.producer import Publisher
 from infra.kafka.runtime import Runtime
 from infra.kafka.worker import Worker
@@ -120,6 +121,7 @@ def main(arguments: list[str]) -> int:
     try:
         process = load(ProcessSettings)
         logs.configure(process.log_level)
+        failpoints.arm(load(failpoints.FailpointSettings), process)
         unknown = [name for name in arguments if name not in names()]
         if unknown or not arguments:
             log.error("name the workers to host", unknown=unknown, known=names())

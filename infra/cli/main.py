@@ -6,6 +6,7 @@ from infra.cli import stack
 from infra.cli.ask import ask
 from infra.cli.demo import demo
 from infra.cli.events import events
+from infra.cli.failpoints import failpoints
 from infra.cli.graph import graph
 from infra.cli.ingest import ingest
 from infra.cli.keys import app as keys
@@ -24,7 +25,7 @@ stack.register(app)
 app.add_typer(topics, name="topics")
 app.add_typer(keys, name="keys")
 app.add_typer(sources, name="sources")
-for single in (ingest, search, ask, events, graph, demo, work, gateway):
+for single in (ingest, search, ask, events, graph, demo, failpoints, work, gateway):
     app.command(single.__name__)(single)
 
 

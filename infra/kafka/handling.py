@@ -14,8 +14,10 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from infra.errors import Transient
+from infra.kafka import failpoints
 from infra.kafka.codec import Record, decode, new_envelope
 from infra.kafka.dead_letters import letter_for
+from infra.kafka.failpoints import Point
 from infra.kafka.outcomes import Dead, Retry, judge
 from infra.kafka.producer import Publisher
 from infra.kafka.retry import Backoff
@@ -92,6 +94,8 @@ class Handling(Generic[Tools]):
             delivery = await self._decoded(record, subscription)
             if delivery is not None:
                 pairs.append((record, delivery))
+        if failpoints.ARMED:
+            await failpoints.reach(Point.AFTER_DECODE, self._worker)
         if pairs:
             await self._handle(pairs, subscription)
 
@@ -144,8 +148,14 @@ class Handling(Generic[Tools]):
         started = perf_counter()
         deliveries = [delivery for _, delivery in pairs]
         with consuming(self._worker, subscription.topic.name, deliveries) as traces:
+            if failpoints.ARMED:
+                await failpoints.reach(Point.BEFORE_EFFECTS, self._worker)
             outgoing = await subscription.handler(deliveries, self._tools)
+            if failpoints.ARMED:
+                await failpoints.reach(Point.AFTER_EFFECTS, self._worker)
             await self._publish(list(outgoing), traces)
+            if failpoints.ARMED:
+                await failpoints.reach(Point.AFTER_PUBLISH, self._worker)
         observe(Metric.HANDLE_SECONDS, perf_counter() - started, self._worker, subscription.topic.name)
 
     async def _publish(self, outgoing: Sequence[Outgoing], traces: dict[UUID, dict[str, str]]) -> None:
@@ -192,7 +202,11 @@ class Handling(Generic[Tools]):
         while True:
             attempt += 1
             try:
+                if failpoints.ARMED:
+                    await failpoints.reach(Point.BEFORE_DEAD_LETTER, self._worker)
                 await self._publisher.publish(DEAD_LETTERS, letter, envelope)
+                if failpoints.ARMED:
+                    await failpoints.reach(Point.AFTER_DEAD_LETTER, self._worker)
             except Transient as error:
                 await self._wait(Retry(self._backoff.delay(attempt), error.dependency, error.detail), error)
             else:

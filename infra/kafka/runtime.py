@@ -21,6 +21,8 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 
 from infra.errors import Transient
+from infra.kafka import failpoints
+from infra.kafka.failpoints import Point
 from infra.kafka.handling import Ceiling, Handling
 from infra.kafka.lane import Lane, Limits
 from infra.kafka.producer import Publisher
@@ -257,7 +259,11 @@ class Runtime(Generic[Tools]):
             if not offsets:
                 return
             try:
+                if failpoints.ARMED:
+                    await failpoints.reach(Point.BEFORE_COMMIT, self.worker.name)
                 await self._consumer().commit(offsets)
+                if failpoints.ARMED:
+                    await failpoints.reach(Point.AFTER_COMMIT, self.worker.name)
             except (KafkaError, IllegalStateError) as error:
                 count(Metric.COMMITS_TOTAL, self.worker.name, "refused")
                 log.warning("commit refused", worker=self.worker.name, cause=type(error).__name__)
