@@ -14,6 +14,8 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_COMMONEST = "cp1252"
+"""Default of https://encoding.spec.whatwg.org/ for western locales."""
 _SAMPLE = 64 * 1024
 _WIDEST = 4
 """Bytes of one character in UTF-8 at most, and in UTF-32 always."""
@@ -40,7 +42,16 @@ def _decoded(body: bytes) -> str:
         return body.decode("utf-8")
     except UnicodeDecodeError:
         pass
-    best = from_bytes(body[:_SAMPLE]).best()
+    return body.decode(_guess(body[:_SAMPLE]), errors="replace")
+
+
+def _guess(sample: bytes) -> str:
+    matches = from_bytes(sample)
+    best = matches.best()
     if best is None:
         raise ParseError("unsupported_media_type", "no text in any known encoding")
-    return body.decode(best.encoding, errors="replace")
+    for match in matches:
+        # Tables of neighbouring languages often fit equally well; then the commonest is meant, as browsers assume.
+        if match.encoding == _COMMONEST and (match.chaos, match.coherence) == (best.chaos, best.coherence):
+            return _COMMONEST
+    return best.encoding

@@ -10,6 +10,7 @@ from docx.document import Document as WordDocument
 from docx.opc.exceptions import PackageNotFoundError
 from docx.table import Table
 from docx.text.paragraph import Paragraph
+from lxml.etree import ErrorTypes, XMLSyntaxError
 
 from workers.normalizer.parse.parsed import Parsed, ParseError, oversize
 
@@ -37,9 +38,12 @@ def parse_docx(body: bytes, chars: int, expansion: int) -> Parsed:
             created_at=_utc(facts.created),
             updated_at=_utc(facts.modified),
         )
-    except (PackageNotFoundError, KeyError, ValueError, SyntaxError, AttributeError) as error:
-        # python-docx has no error of its own for a broken part: it fails where it first misses something
-        # (lxml.etree.XMLSyntaxError is a SyntaxError).
+    except XMLSyntaxError as error:
+        if error.code == ErrorTypes.ERR_NO_MEMORY:
+            raise MemoryError from error
+        raise ParseError("unreadable_document", "a part of the DOCX is no XML") from error
+    except (PackageNotFoundError, KeyError, ValueError, AttributeError) as error:
+        # python-docx has no error of its own for a broken part: it fails where it first misses something.
         raise ParseError("unreadable_document", f"not a DOCX document: {type(error).__name__}") from error
 
 

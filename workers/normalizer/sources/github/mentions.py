@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 _CODE = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]*`", re.DOTALL)
 _LOGIN = r"[A-Za-z\d](?:[A-Za-z\d]|-(?=[A-Za-z\d])){0,38}"
-_PERSON = re.compile(rf"(?<![\w/.`@+-])@({_LOGIN})(?:/([\w-]+))?(?![\w@]|\.\w)")
+_PERSON = re.compile(rf"(?<![\w/.`@+-])@({_LOGIN})(?:/([\w-]+))?(?![\w@/]|\.\w)")
 _CLOSING = r"(?P<closes>(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?):?\s+)?"
 _REPOSITORY = r"[A-Za-z\d][A-Za-z\d-]{0,38}/[\w.-]{1,100}"
 _REFERENCE = re.compile(
