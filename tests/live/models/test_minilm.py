@@ -12,10 +12,10 @@ from infra.models.encoder import Encoder
 from infra.models.opening import MINILM, open_encoder
 from infra.models.openvino import OpenVinoEncoder
 from infra.models.settings import EncoderSettings
+from tests.eventually import lapse
 
 PARAGRAPH = "When the leader of a partition dies, the controller elects a follower that is in sync with it. "
 MIXED = ["x", "", PARAGRAPH, PARAGRAPH * 3, "A short one.", PARAGRAPH * 40, "émigré naïve 東京 😀", "\n\n\t "]
-from tests.eventually import lapse
 
 
 async def test_it_says_what_it_is(minilm: Encoder) -> None:
