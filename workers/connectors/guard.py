@@ -66,7 +66,7 @@ def is_public(number: Address) -> bool:
     if isinstance(number, IPv6Address):
         if number.ipv4_mapped is not None:
             return is_public(number.ipv4_mapped)
-        if any(number in network for network in _EMBEDDING):
+        if number.is_site_local or any(number in network for network in _EMBEDDING):
             return False
     return number.is_global and not number.is_multicast and not number.is_reserved
 
