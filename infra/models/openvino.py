@@ -22,7 +22,9 @@ BATCH_TOKENS = 512
 """Padded tokens per batch: two of the longest texts. 1,024 is as fast and takes 22 MB more on 2 cores; far larger ones
 leave the processor's caches (16,384 fell to .6 of the speed on an AVX2 machine)."""
 FEW_CORES = 4
-"""Up to here one stream keeps the cores busy; each further stream costs its own activations (16-35 MB)."""
+"""Up to here one stream on all cores serves questions and documents: a second compiled model packs the weights again
+(55 MB), and without it a question waits at most for the batch at work (median 30 instead of 12 ms while documents are
+encoded on 2 busy cores, 3 ms else). With more cores each use has its own, and documents as many streams as pay."""
 
 _EXACT = {
     # Else bfloat16 hardware computes other vectors than the machine that indexed.
@@ -33,7 +35,7 @@ _EXACT = {
 
 
 class OpenVinoEncoder(Encoder):
-    """A BERT sentence encoder. Weights are read and compiled at the first use (about 0.5 s), per kind of use."""
+    """A BERT sentence encoder. Weights are read and compiled at the first use (about 0.5 s)."""
 
     def __init__(self, folder: BertFolder, model_id: str, batch_tokens: int = BATCH_TOKENS) -> None:
         super().__init__(model_id, folder.dimension, folder.max_tokens)
@@ -41,10 +43,11 @@ class OpenVinoEncoder(Encoder):
         self._tokenizer = _tokenizer(folder)
         self._batch_tokens = batch_tokens
         self._graph: Model | None = None
-        self._compiled: dict[Use, Any] = {}
+        self._core = ov.Core()
+        self._compiled: dict[str, Any] = {}
         self._lock = Lock()
         self._closed = Event()
-        # A pool per use, so that a question never queues behind a batch of documents.
+        # A thread per use, so that a question waits for a batch of documents at most, never for all of them.
         self._threads: dict[Use, ThreadPoolExecutor] = {
             "document": ThreadPoolExecutor(1, "encode-documents"),
             "query": ThreadPoolExecutor(1, "encode-query"),
@@ -97,14 +100,15 @@ class OpenVinoEncoder(Encoder):
         return vectors
 
     def _model(self, use: Use) -> Any:
+        few = (os.cpu_count() or 1) <= FEW_CORES
+        hint = "LATENCY" if few or use == "query" else "THROUGHPUT"
         with self._lock:
-            if use not in self._compiled:
-                if self._graph is None:
-                    self._graph = build(self._folder)
-                many = use == "document" and (os.cpu_count() or 1) > FEW_CORES
-                hint = {"PERFORMANCE_HINT": "THROUGHPUT" if many else "LATENCY", **_EXACT}
-                self._compiled[use] = ov.Core().compile_model(self._graph, "CPU", hint)
-            return self._compiled[use]
+            if hint not in self._compiled:
+                self._graph = self._graph or build(self._folder)
+                self._compiled[hint] = self._core.compile_model(
+                    self._graph, "CPU", {"PERFORMANCE_HINT": hint, **_EXACT}
+                )
+            return self._compiled[hint]
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> list[NDArray[np.int32]]:

@@ -1,6 +1,7 @@
 """The default encoder with its real weights: properties that a wrong graph, tokenizer or batch would break."""
 
 import asyncio
+import shutil
 from pathlib import Path
 from time import perf_counter
 
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 from infra.local.artifacts import model_folder
-from infra.models.encoder import Encoder
+from infra.models import openvino
+from infra.models.encoder import Encoder, EncoderError
 from infra.models.opening import MINILM, open_encoder
 from infra.models.openvino import OpenVinoEncoder
 from infra.models.settings import EncoderSettings
@@ -96,3 +98,22 @@ async def test_a_closed_encoder_stops(minilm: Encoder) -> None:
     await encoder.close()
     with pytest.raises(RuntimeError, match="closed"):
         await work
+
+
+async def test_many_cores_give_the_same_vectors(minilm: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As on a large machine: a compiled model per use, several streams for documents.
+    monkeypatch.setattr(openvino, "FEW_CORES", 0)
+    wide = OpenVinoEncoder.open(model_folder(MINILM), MINILM, batch_tokens=300)
+    try:
+        assert np.abs(await wide.encode_documents(MIXED) - await minilm.encode_documents(MIXED)).max() < 1e-5
+        assert np.abs(await wide.encode_query(MIXED[2]) - await minilm.encode_query(MIXED[2])).max() < 1e-5
+    finally:
+        await wide.close()
+
+
+async def test_a_broken_tokenizer_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    await asyncio.to_thread(shutil.copytree, model_folder(MINILM), folder)
+    (folder / "tokenizer.json").write_text("{}")
+    with pytest.raises(EncoderError, match=r"tokenizer\.json: unreadable"):
+        OpenVinoEncoder.open(folder)
