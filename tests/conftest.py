@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -47,9 +48,9 @@ def sample_data() -> Path:
     return Path(given) if given else beside if beside.is_dir() else REPOSITORY / "tests" / "data"
 
 
-@pytest.fixture(scope="session")
-async def servers() -> AsyncIterator[Servers]:
-    """Starts servers by name: `await servers("kafka", "topics")`."""
+@asynccontextmanager
+async def serving() -> AsyncIterator[Servers]:
+    """Servers of a stack that ends with the context, or of the running one that the environment names."""
     if reused := os.environ.get("MILLRACE_TEST_STACK"):
         yield Servers(Home.find(Path(reused)), None)
         return
@@ -61,6 +62,13 @@ async def servers() -> AsyncIterator[Servers]:
             yield Servers(stack.home, stack)
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+async def servers() -> AsyncIterator[Servers]:
+    """Starts servers by name: `await servers("kafka", "topics")`."""
+    async with serving() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +110,8 @@ async def stack_environment(
 
 
 @pytest.fixture(scope="session")
-async def platform(servers: Servers) -> Servers:
-    """Everything: servers, workers, gateway."""
-    await servers(*SERVERS, "model", *OWN)
-    return servers
+async def platform() -> AsyncIterator[Servers]:
+    """Everything: servers, workers, gateway. Servers of its own: its workers would answer what other tests ask."""
+    async with serving() as found:
+        await found(*SERVERS, "model", *OWN)
+        yield found
