@@ -60,11 +60,12 @@ class Progress:
 
     def _tell(self, record: StackRecord) -> None:
         for one in record.processes.values():
-            detail = "" if one.detail.startswith("fetching") else one.detail
+            # Each megabyte would be a line of its own.
+            detail = "fetching" if one.detail.startswith("fetching") else one.detail
             if one.state is not State.WAITING and self._said.get(one.name) != (one.state, detail):
                 self._said[one.name] = (one.state, detail)
-                self._line(one)
+                self._line(one, detail)
 
-    def _line(self, one: ProcessRecord) -> None:
+    def _line(self, one: ProcessRecord, detail: str) -> None:
         seconds = time.time() - self._began
-        err.print(f"{seconds:6.1f} s  {one.name:9} {one.state} {one.detail}".rstrip(), markup=False)
+        err.print(f"{seconds:6.1f} s  {one.name:9} {one.state} {detail}".rstrip(), markup=False)

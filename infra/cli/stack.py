@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.table import Table
 
 from infra.cli.progress import Progress
@@ -152,7 +153,7 @@ def _record(home: Home) -> StackRecord | None:
 
 
 def _show_usage(lines: list[control.Usage], total: int) -> None:
-    table = Table("name", "state", "pid", "port", "up", "restarts", "memory", "")
+    table = Table("name", "state", "pid", "port", "up", "restarts", "memory", box=box.SIMPLE_HEAD)
     for line in lines:
         table.add_row(
             line.name,
@@ -162,11 +163,13 @@ def _show_usage(lines: list[control.Usage], total: int) -> None:
             "" if line.uptime_s is None else f"{line.uptime_s:.0f} s",
             str(line.restarts or ""),
             "" if line.pss_bytes is None else f"{line.pss_bytes / MB:.0f} MB",
-            line.detail,
         )
     table.add_section()
-    table.add_row("together", "", "", "", "", "", f"{total / MB:.0f} MB", "")
+    table.add_row("together", "", "", "", "", "", f"{total / MB:.0f} MB")
     out.print(table)
+    for line in lines:
+        if line.detail:
+            plain(f"{line.name}: {line.detail}")
 
 
 @command
