@@ -40,7 +40,7 @@ def table(catalogue: Iterable[Topic[Any]] = CATALOGUE) -> str:
     for topic in catalogue:
         kept = "newest per key, for ever" if topic.compacted else "for ever"
         if topic.retention is not None:
-            kept = f"{topic.retention.days} days"
+            kept = f"{topic.retention.days} day{'s' if topic.retention.days != 1 else ''}"
         owners = (", ".join(topic.producers), ", ".join(topic.consumers))
         rows.append(f"| `{topic.name}` | {topic.purpose} | {topic.partitions} | {kept} | {owners[0]} | {owners[1]} |")
     return "\n".join(rows)

@@ -87,3 +87,27 @@ def test_every_command_speaks_json() -> None:
             if not any("--json" in parameter.opts for parameter in each.params):
                 silent.append(sub_name)
     assert sorted(silent) == ["demo", "gateway", "logs", "work"]
+
+
+def test_the_guide_shows_the_worker_that_is_tested() -> None:
+    guide = (REPOSITORY / "docs" / "adding-a-worker.md").read_text(encoding="utf-8")
+    worker = (REPOSITORY / "docs" / "examples" / "word_counter.py").read_text(encoding="utf-8")
+    assert f"```python\n{worker.rstrip()}\n```" in guide
+    assert len(worker.splitlines()) < 60
+
+
+def test_every_decision_is_listed() -> None:
+    folder = REPOSITORY / "docs" / "decisions"
+    listed = (folder / "README.md").read_text(encoding="utf-8")
+    assert [path.name for path in folder.glob("0*.md") if f"({path.name})" not in listed] == []
+
+
+def test_every_document_is_reached_from_the_readme() -> None:
+    linked = set(LINK.findall((REPOSITORY / "README.md").read_text(encoding="utf-8")))
+    targets = {target for target, _ in linked}
+    assert [path.name for path in (REPOSITORY / "docs").glob("*.md") if f"docs/{path.name}" not in targets] == []
+
+
+def test_no_document_names_a_private_place() -> None:
+    private = re.compile(r"(?<![\w.])/(?:work|root|tmp)/")
+    assert [path.name for path in DOCUMENTS if private.search(path.read_text(encoding="utf-8"))] == []
