@@ -97,6 +97,11 @@ class DocumentVersion(Event):
                 )
         return self
 
+    @property
+    def weight(self) -> int:
+        """Rough size in bytes."""
+        return len(self.text)
+
     def text_of(self, chunk: Chunk) -> str:
         """Return the passage that `chunk` points at."""
         return self.text[chunk.start : chunk.end]

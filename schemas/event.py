@@ -40,6 +40,11 @@ class Event(BaseModel):
 
     workspace: Workspace
 
+    @property
+    def weight(self) -> int:
+        """Rough size in bytes of what can be large in this event; a heavy one is encoded off the event loop."""
+        return 0
+
 
 class Value(BaseModel):
     """A part of an event body."""

@@ -34,3 +34,8 @@ class RawEvent(Event):
     body: bytes = b""
     after_version: Version | None = None
     """For `delete`: the newest version known when the user asked; the deletion takes the next one."""
+
+    @property
+    def weight(self) -> int:
+        """Rough size in bytes."""
+        return len(self.body)

@@ -3,6 +3,7 @@
 An object's name is the sha256 of its bytes, so writing twice changes nothing and a reader can check what it got.
 """
 
+import asyncio
 import hashlib
 import re
 from pathlib import Path
@@ -40,7 +41,7 @@ class ObjectStore:
 
     async def put(self, content: bytes) -> str:
         """Store `content` and return its reference, `sha256:<hex>`. Raises Transient."""
-        digest = hashlib.sha256(content).hexdigest()
+        digest = await asyncio.to_thread(_digest, content)
         try:
             await obstore.put_async(self._store, _path(digest), content)
         except BaseError as error:
@@ -62,9 +63,13 @@ class ObjectStore:
             raise Permanent(Reason.BODY_MISSING, f"the object store has no {reference}") from error
         except BaseError as error:
             raise Transient("objects", f"cannot read {reference}: {type(error).__name__}") from error
-        if hashlib.sha256(content).hexdigest() != digest:
+        if await asyncio.to_thread(_digest, content) != digest:
             raise Permanent(Reason.BODY_MISSING, f"the bytes of {reference} have changed")
         return content
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _path(digest: str) -> str:
