@@ -3,7 +3,8 @@
 from schemas.documents import Author, MetadataValue
 from workers.normalizer.sources.draft import THIS, Draft, Drafts, NotADocument, Revised, Unrevised
 from workers.normalizer.sources.github.conversations import GONE, authors_of, place, present, revised
-from workers.normalizer.sources.github.payload import Commit, Payload, Release, latest
+from workers.normalizer.sources.github.parts import Commit, Release, latest
+from workers.normalizer.sources.github.payload import Payload
 from workers.normalizer.sources.github.statements import Statements
 
 _MAX_PATHS = 100

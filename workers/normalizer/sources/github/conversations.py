@@ -4,7 +4,8 @@ from typing import TypeVar
 
 from schemas.documents import Author, MetadataValue
 from workers.normalizer.sources.draft import THIS, Draft, Drafts, NotADocument, Revised, Revision, Unrevised
-from workers.normalizer.sources.github.payload import Comment, Discussion, Issue, Moment, Part, Payload, User, latest
+from workers.normalizer.sources.github.parts import Comment, Discussion, Issue, Moment, Part, User, latest
+from workers.normalizer.sources.github.payload import Payload
 from workers.normalizer.sources.github.statements import Statements
 
 About = TypeVar("About", bound=Part)

@@ -2,7 +2,8 @@
 
 from workers.normalizer.sources.draft import THIS, Draft, Drafts, NotADocument
 from workers.normalizer.sources.github.conversations import place, present, revised
-from workers.normalizer.sources.github.payload import Advisory, Alert, Payload, latest
+from workers.normalizer.sources.github.parts import latest
+from workers.normalizer.sources.github.payload import Advisory, Alert, Payload
 from workers.normalizer.sources.github.statements import Statements
 
 

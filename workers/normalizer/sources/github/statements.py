@@ -7,7 +7,8 @@ a repository, so both are `issue:github:owner/name#n`: a mention `#2` cannot tel
 from workers.normalizer.sources.draft import THIS
 from workers.normalizer.sources.facts import Facts
 from workers.normalizer.sources.github.mentions import Person, mentions
-from workers.normalizer.sources.github.payload import Label, Milestone, Payload, Repository, User
+from workers.normalizer.sources.github.parts import Label, Milestone, Repository, User
+from workers.normalizer.sources.github.payload import Payload
 
 CLOSES = "CLOSES"
 MENTIONS = "MENTIONS"
