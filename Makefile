@@ -7,11 +7,12 @@ READY := $(VENV)/.ready
 COVERED := 85
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check up down lock clean
+.PHONY: help setup demo test kill-test check up down lock clean
 
 help:
 	@echo "make demo    set up, start everything, ingest real input, ask questions, stop"
 	@echo "make test    set up, run every test on real servers"
+	@echo "make kill-test EVENTS=2000 KILLS=20 SEED=1   kill everything again and again, compare every sink"
 	@echo "make check   lint, format, types, import arrows"
 	@echo "make up      start the local stack        make down   stop it"
 	@echo "make lock    resolve the requirements again"
@@ -46,6 +47,14 @@ demo: setup
 
 test: setup
 	@$(PY) -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERED)
+
+# EVENTS deliveries while KILLS processes die; ENCODER=minilm for the real encoder; KILL_TEST=--help for the rest.
+EVENTS := 2000
+KILLS := 20
+SEED := 1
+ENCODER := hash
+kill-test: setup
+	@$(PY) -m bench.kill_test --events $(EVENTS) --kills $(KILLS) --seed $(SEED) --encoder $(ENCODER) $(KILL_TEST)
 
 check: setup
 	@$(PY) -m ruff check .

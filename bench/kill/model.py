@@ -1,0 +1,117 @@
+"""The serial model: what every sink must hold once all steps have had their effects, each once, one after the other.
+
+Pure Python and none of the workers' code; from Millrace come only the ids, which are the contract with the reader.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from bench.kill.stream import UPLOADS, Kind, Step, events
+from schemas import ids
+
+PERSON = "person:generic:"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The last state of one document: the step that said it."""
+
+    workspace: str
+    source_id: str
+    step: Step
+
+    @property
+    def document_id(self) -> UUID:
+        """Its id in every sink."""
+        return ids.document_id(self.workspace, self.source_id, self.step.external_id)
+
+    @property
+    def deleted(self) -> bool:
+        """Whether its last state is its deletion."""
+        return self.step.kind is Kind.DELETE
+
+    @property
+    def states(self) -> frozenset[str]:
+        """Keys of the entities that it states; a document always states itself."""
+        return frozenset() if self.deleted else frozenset({self._own, *(PERSON + name for name in self.step.authors)})
+
+    @property
+    def relations(self) -> frozenset[tuple[str, str, str]]:
+        """Subject, predicate, object."""
+        names = () if self.deleted else self.step.authors
+        return frozenset((PERSON + name, "AUTHORED", self._own) for name in names)
+
+    @property
+    def pages(self) -> frozenset[str]:
+        """Addresses that it links to."""
+        return frozenset() if self.deleted else frozenset(self.step.links)
+
+    @property
+    def _own(self) -> str:
+        return f"document:{self.document_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What must become of one event."""
+
+    event_id: UUID
+    step: Step
+    outcome: str
+    """`documents`, `not_a_document`, or the reason of its dead letter."""
+    document_id: UUID | None = None
+
+
+@dataclass
+class World:
+    """Every document and every event of a stream, as a serial run leaves them."""
+
+    sources: Mapping[tuple[str, str], str]
+    """Source id by workspace and name."""
+    documents: dict[UUID, Document] = field(default_factory=dict)
+    events: dict[UUID, Ended] = field(default_factory=dict)
+    canaries: dict[str, UUID] = field(default_factory=dict)
+    """Which document each canary ever stood in."""
+
+    @classmethod
+    def of(cls, steps: list[Step], sources: Mapping[tuple[str, str], str]) -> "World":
+        """Play `steps` one after the other."""
+        world = cls(sources)
+        for step in events(steps):
+            world._play(step)
+        return world
+
+    def event_id(self, step: Step) -> UUID:
+        """Return the id that the gateway must give the event."""
+        return ids.event_id(step.workspace, self.sources[step.workspace, step.source], step.delivery)
+
+    def live(self, workspace: str) -> Iterator[Document]:
+        """Yield the documents of a workspace that are not deleted."""
+        return (each for each in self.documents.values() if each.workspace == workspace and not each.deleted)
+
+    def dead(self) -> Iterable[Ended]:
+        """Return the events that must end as dead letters."""
+        return (ended for ended in self.events.values() if ended.step.kind is Kind.POISON)
+
+    def _play(self, step: Step) -> None:
+        event_id = self.event_id(step)
+        match step.kind:
+            case Kind.POISON:
+                self.events[event_id] = Ended(event_id, step, step.reason)
+            case Kind.EMPTY:
+                self.events[event_id] = Ended(event_id, step, "not_a_document")
+            case Kind.UPSERT | Kind.DELETE:
+                said = Document(step.workspace, self.sources[step.workspace, step.source], step)
+                self.events[event_id] = Ended(event_id, step, "documents", said.document_id)
+                if step.canary:
+                    self.canaries[step.canary] = said.document_id
+                if newer(said, self.documents.get(said.document_id)):
+                    self.documents[said.document_id] = said
+
+
+def newer(said: Document, held: Document | None) -> bool:
+    """Tell whether `said` replaces `held`: the greater number wins; without numbers, whoever speaks later."""
+    if held is None or said.step.source == UPLOADS:
+        return True
+    return (said.step.version or 0) > (held.step.version or 0)

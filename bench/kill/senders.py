@@ -1,0 +1,145 @@
+"""Says the steps of a stream by HTTP, as real senders do: the same delivery again until it is accepted."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import httpx
+
+from bench.kill.model import World
+from bench.kill.stream import Step, Way
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
+ANSWER_WITHIN_S = 20.0
+AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses after which a sender tries again."""
+ACCEPTED, OK, NOT_FOUND = 202, 200, 404
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """How a workspace is reached: its API key, and path and secret of each of its hooks by source name."""
+
+    key: str
+    hooks: Mapping[str, tuple[str, str]]
+
+
+@dataclass
+class Sent:
+    """What happened at the senders."""
+
+    accepted: int = 0
+    retries: Counter[str] = field(default_factory=Counter)
+    """By cause."""
+    refused: list[str] = field(default_factory=list)
+    waits_s: list[float] = field(default_factory=list)
+    """From the first attempt to the acceptance."""
+
+
+class Senders:
+    """Senders of all workspaces, at most `concurrency` deliveries at once."""
+
+    def __init__(self, client: httpx.AsyncClient, accounts: Mapping[str, Account], world: World, concurrency: int):
+        self._client = client
+        self._accounts = accounts
+        self._world = world
+        self._concurrency = concurrency
+        self._chains: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.sent = Sent()
+
+    async def run(self, steps: Sequence[Step]) -> None:
+        """Say `steps` in order; return when all are accepted or refused for good."""
+        left = iter(steps)
+
+        async def sender() -> None:
+            for step in left:
+                # Senders take steps in order and a lock is fair: the steps of a chain are said in order.
+                if step.chain is None:
+                    await self._insist(step)
+                else:
+                    async with self._chains[step.chain]:
+                        await self._insist(step)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._concurrency):
+                group.create_task(sender())
+
+    async def _insist(self, step: Step) -> None:
+        began = time.monotonic()
+        attempt = 0
+        while True:
+            attempt += 1
+            verdict = await self._attempt(step, first=attempt == 1)
+            if verdict == "":
+                self.sent.accepted += 1
+                self.sent.waits_s.append(time.monotonic() - began)
+                return
+            if verdict.startswith("refused"):
+                self.sent.refused.append(f"step {step.number} ({step.way}, {step.kind}): {verdict}")
+                return
+            self.sent.retries[verdict] += 1
+            longest = min(FIRST_PAUSE_S * 2.0 ** min(attempt - 1, 10), LONGEST_PAUSE_S)
+            await asyncio.sleep(random.uniform(longest / 2, longest))
+
+    async def _attempt(self, step: Step, *, first: bool) -> str:
+        """Return an empty text once accepted, else why not; what begins with `refused` is for good."""
+        try:
+            answer = await self._say(step)
+        except httpx.TransportError as fault:
+            return type(fault).__name__
+        if answer.status_code == ACCEPTED:
+            wanted = self._world.event_id(step)
+            given = UUID(answer.json()["event_id"])
+            return "" if given == wanted else f"refused: answered event {given}, not {wanted}"
+        if step.way is Way.REMOVE and answer.status_code == NOT_FOUND:
+            # Not known to the ledger yet; or gone by an earlier attempt whose answer was lost.
+            return "" if not first and await self._known(step) else "404 before the document is known"
+        if answer.status_code in AGAIN:
+            return str(answer.status_code)
+        return f"refused: {answer.status_code} {answer.text[:200]}"
+
+    async def _say(self, step: Step) -> httpx.Response:
+        account = self._accounts[step.workspace]
+        bearer = {"authorization": f"Bearer {account.key}"}
+        match step.way:
+            case Way.HOOK:
+                path, secret = account.hooks[step.source]
+                return await self._client.post(
+                    path, content=step.body, headers=signed(step.delivery, step.body, secret)
+                )
+            case Way.UPLOAD:
+                document = {"text": step.text, "external_id": step.external_id, "title": step.title}
+                headers = {**bearer, "idempotency-key": step.delivery}
+                return await self._client.post("/v1/documents", json=document, headers=headers)
+            case Way.REMOVE:
+                document_id = self._world.events[self._world.event_id(step)].document_id
+                headers = {**bearer, "idempotency-key": step.delivery}
+                return await self._client.delete(f"/v1/documents/{document_id}", headers=headers)
+
+    async def _known(self, step: Step) -> bool:
+        headers = {"authorization": f"Bearer {self._accounts[step.workspace].key}"}
+        try:
+            answer = await self._client.get(f"/v1/events/{self._world.event_id(step)}", headers=headers)
+        except httpx.TransportError:
+            return False
+        return answer.status_code == OK
+
+
+def signed(delivery: str, body: bytes, secret: str) -> dict[str, str]:
+    """Return the headers of Standard Webhooks, signed now."""
+    at = str(int(time.time()))
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    digest = hmac.new(key, f"{delivery}.{at}.".encode() + body, hashlib.sha256).digest()
+    return {
+        "content-type": "application/json",
+        "webhook-id": delivery,
+        "webhook-timestamp": at,
+        "webhook-signature": "v1," + base64.b64encode(digest).decode(),
+    }
