@@ -87,7 +87,7 @@ class Envelope:
             except UnicodeDecodeError as error:
                 raise EnvelopeError(f"header {name[:80]!r} is not UTF-8") from error
         workspace = _required(texts, "workspace")
-        if not WORKSPACE_PATTERN.match(workspace):
+        if not WORKSPACE_PATTERN.fullmatch(workspace):
             raise EnvelopeError("header workspace is not a workspace name")
         return cls(
             id=_uuid(_required(texts, "ce_id"), "ce_id"),

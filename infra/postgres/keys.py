@@ -55,7 +55,7 @@ class KeyRow:
 @translated
 async def ensure_workspace(pool: "asyncpg.Pool[asyncpg.Record]", name: str) -> None:
     """Create workspace `name` unless it exists. Raises Permanent for a name that is none, Transient."""
-    if not WORKSPACE_PATTERN.match(name) or name == UNKNOWN_WORKSPACE:
+    if not WORKSPACE_PATTERN.fullmatch(name) or name == UNKNOWN_WORKSPACE:
         raise Permanent(Reason.SCHEMA_VIOLATION, f"not a workspace name: {name[:80]!r}")
     await pool.execute("insert into workspaces (name) values ($1) on conflict do nothing", name)
 
