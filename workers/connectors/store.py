@@ -8,13 +8,18 @@ import asyncpg
 
 from infra.postgres.pool import translated
 
-# The update of `next_at` is the lease: another instance sees the source as not due. A source that was registered
-# without its row is pulled too.
+# A source that was registered without its row is pulled too. Only what is missing, and in order: `on conflict` alone
+# waits for every row that another instance is leasing just then, and two instances would wait for each other.
+_COMPLETE = """
+insert into source_pulls (source_id)
+select source_id from sources s
+where connector = any($1) and not exists (select from source_pulls p where p.source_id = s.source_id)
+order by source_id on conflict do nothing
+"""
+
+# The update of `next_at` is the lease: another instance sees the source as not due.
 _CLAIM = """
-with missing as (
-    insert into source_pulls (source_id)
-    select source_id from sources where connector = any($1) on conflict do nothing
-), due as (
+with due as (
     select p.source_id from source_pulls p join sources s using (source_id)
     where s.enabled and s.connector = any($1) and p.next_at <= now()
     order by p.next_at limit $2
@@ -56,6 +61,7 @@ async def claim(
     pool: "asyncpg.Pool[asyncpg.Record]", connectors: tuple[str, ...], limit: int, lease: timedelta
 ) -> list[Due]:
     """Lease up to `limit` sources of `connectors` that are due. Raises Transient."""
+    await pool.execute(_COMPLETE, list(connectors))
     rows = await pool.fetch(_CLAIM, list(connectors), limit, lease)
     return [
         Due(

@@ -1,5 +1,6 @@
 """From a delivery to document versions: pure, so that the same delivery at the same place gives the same versions."""
 
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from uuid import UUID
@@ -26,6 +27,8 @@ _MAX_LINKS = 200
 _MAX_AUTHORS = 50
 _MAX_NAME = 200
 _MAX_ID = 2_000
+_UNPRINTABLE = {"Cc", "Cs"}
+"""Control characters, of which ids may not hold the separator nor Postgres a NUL, and lone surrogates."""
 
 
 def normalize(
@@ -125,14 +128,13 @@ def _version(
 
 
 def _document_id(raw: RawEvent, external_id: str) -> UUID:
+    if any(unicodedata.category(character) in _UNPRINTABLE for character in external_id):
+        raise Permanent(Reason.SCHEMA_VIOLATION, "an external id holds a control character")
     if not external_id or len(external_id) > _MAX_ID:
         raise Permanent(
             Reason.SCHEMA_VIOLATION, f"an external id has 1 to {_MAX_ID} characters, not {len(external_id)}"
         )
-    try:
-        return ids.document_id(raw.workspace, raw.source, external_id)
-    except ValueError as error:
-        raise Permanent(Reason.SCHEMA_VIOLATION, f"external id: {error}") from error
+    return ids.document_id(raw.workspace, raw.source, external_id)
 
 
 def _authors(authors: Iterable[Author]) -> Iterable[Author]:
@@ -162,19 +164,18 @@ def _metadata(metadata: Mapping[str, MetadataValue]) -> dict[str, MetadataValue]
 
 
 def _stated(draft: Draft, key: str, title: str) -> tuple[tuple[Entity, ...], tuple[Relation, ...]]:
-    """Return the draft's statements with the document's own key in place of `THIS`."""
+    """Return the draft's statements with the document's own key in place of `THIS`, keys and names clean."""
+
+    def known(mentioned: str) -> str:
+        return key if mentioned == THIS else clean(mentioned)
+
     this = Entity(key=key, kind="document", name=title or draft.external_id[:_MAX_NAME])
     relations = tuple(
-        relation.model_copy(
-            update={
-                "subject": key if relation.subject == THIS else relation.subject,
-                "object": key if relation.object == THIS else relation.object,
-            }
-        )
+        relation.model_copy(update={"subject": known(relation.subject), "object": known(relation.object)})
         for relation in draft.relations
     )
     entities = tuple(
-        entity.model_copy(update={"key": clean(entity.key), "name": one_line(entity.name) or entity.key})
+        entity.model_copy(update={"key": clean(entity.key), "name": one_line(entity.name) or clean(entity.key)})
         for entity in draft.entities
     )
     return (this, *entities), relations

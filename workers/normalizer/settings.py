@@ -1,6 +1,8 @@
 """Settings of the normalizer."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from infra.settings import Settings
 from workers.normalizer.chunk import OVERLAP, SIZE
@@ -24,6 +26,12 @@ class NormalizerSettings(Settings):
     """Unpacked size of a container file, in MiB."""
     chunk_chars: int = Field(default=SIZE, ge=100, le=100_000, alias="MILLRACE_CHUNK_CHARS")
     chunk_overlap: int = Field(default=OVERLAP, ge=0, alias="MILLRACE_CHUNK_OVERLAP")
+
+    @model_validator(mode="after")
+    def _overlap_within_chunk(self) -> Self:
+        if self.chunk_overlap >= self.chunk_chars:
+            raise ValueError("MILLRACE_CHUNK_OVERLAP must be smaller than MILLRACE_CHUNK_CHARS")
+        return self
 
     @property
     def limits(self) -> Limits:

@@ -31,7 +31,7 @@ def one_line(text: str, limit: int = 500) -> str:
 
 def web_address(text: str) -> str:
     """Return `text` if it is an http(s) address with a host, else an empty string."""
-    if len(text) > _MAX_URL or any(character.isspace() for character in text):
+    if len(text) > _MAX_URL or " " in text or not text.isprintable():
         return ""
     try:
         parts = urlsplit(text)

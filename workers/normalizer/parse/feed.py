@@ -9,6 +9,7 @@ import feedparser
 
 from workers.normalizer.parse.markup import to_markdown
 from workers.normalizer.parse.parsed import Entry, Feed, ParseError
+from workers.normalizer.text import clean
 
 
 def parse_feed(body: bytes, address: str, chars: int) -> Feed:
@@ -38,7 +39,7 @@ def _entry(raw: Any) -> Entry:
     names = [str(author["name"]) for author in raw.get("authors", []) if author.get("name")]
     stated = _moment(raw, "updated_parsed")
     return Entry(
-        id=str(raw.get("id") or url or sha256(f"{title}\n{text}".encode()).hexdigest()),
+        id=clean(str(raw.get("id") or "")) or url or sha256(f"{title}\n{text}".encode()).hexdigest(),
         title=title,
         text=text,
         url=url,

@@ -17,7 +17,7 @@ from schemas.receipts import Receipt
 from tests.deliveries import delivery
 from tests.unit.workers.normalizer.arrivals import file, github, raw
 from topics.catalogue import DOCUMENTS, RECEIPTS
-from workers.normalizer.read import Tools
+from workers.normalizer.read import Tools, open_tools
 from workers.normalizer.worker import normalise, worker
 
 
@@ -103,6 +103,21 @@ async def test_without_its_inbox_nothing_is_published(tools: Tools) -> None:
     async with open_pool(nowhere) as pool:
         with pytest.raises(Transient):
             await handle([delivery(raw("generic", {"text": "x"}))], Tools(pool, tools.sandbox, tools.settings))
+
+
+async def test_tools_open_without_any_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTGRES_DSN", "postgresql://nobody@127.0.0.1:9/none")
+    async with open_tools() as opened:
+        assert not opened.sandbox.running
+        with pytest.raises(Transient):
+            await handle([delivery(raw("generic", {"text": "x"}))], opened)
+
+
+async def test_an_unknown_connector_is_dead_lettered(tools: Tools) -> None:
+    event = raw("carrier-pigeon", b"coo", delivery=unique())
+    with pytest.raises(Permanent) as caught:
+        await handle([delivery(event, offset=40)], tools)
+    assert caught.value.reason is Reason.UNKNOWN_CONNECTOR
 
 
 async def test_every_real_payload_through_the_handler(tools: Tools, sample_data: Path) -> None:

@@ -40,7 +40,15 @@ def test_chunks_cover_the_text_in_order_and_within_the_size(text: str, form: str
 
 
 @pytest.mark.parametrize(
-    "text", ["x" * 120_000, "ab " * 40_000, "é👨‍👩‍👧 " * 12_000, "line\n" * 20_000, " " * 50_000 + "end"]
+    "text",
+    [
+        "x" * 120_000,
+        "ab " * 40_000,
+        "é👨‍👩‍👧 " * 12_000,
+        "line\n" * 20_000,
+        " " * 50_000 + "end",
+        "start" + " " * 50_000 + "end" + " " * 50_000,
+    ],
 )
 def test_long_texts_are_cut_window_by_window_without_a_seam(text: str) -> None:
     chunks = cut(text, "markdown")

@@ -41,7 +41,7 @@ def test_one_line() -> None:
 @pytest.mark.parametrize(
     "address",
     ["javascript:alert(1)", "file:///etc/passwd", "data:text/html,x", "ftp://a.b", "//a.b", "http://", "https:///p",
-     "http://a b", "http://[::1", "x" * 3_000, "http://a/" + "x" * 3_000, ""],
+     "http://a b", "http://a/\x00", "http://a/\n", "http://[::1", "x" * 3_000, "http://a/" + "x" * 3_000, ""],
 )  # fmt: skip
 def test_only_web_addresses_are_kept(address: str) -> None:
     assert web_address(address) == ""

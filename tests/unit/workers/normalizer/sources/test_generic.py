@@ -126,7 +126,7 @@ def test_broken_json(body: bytes) -> None:
         {"text": 5}, {"text": ["a"]}, {"title": {}}, {"authors": "Ann"}, {"metadata": []}, {"version": -1},
         {"version": MAX_VERSION + 1}, {"version": "new"}, {"version": 1.5}, {"updated_at": "yesterday"},
         {"updated_at": "2024-05-01T10:00:00"}, {"operation": "drop table"}, {"id": "x" * 3_000},
-        {"id": "a\x1fb"},
+        {"id": "a\x1fb"}, {"id": "a\x00b"},
     ],
 )  # fmt: skip
 def test_wrong_types(fields: dict[str, Any]) -> None:
