@@ -1,7 +1,7 @@
 """What could not be processed, whole, with the reason."""
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Literal
 from uuid import UUID
 
 from pydantic import ConfigDict, Field
@@ -52,7 +52,7 @@ class DeadLetter(Event):
     schema_name: ClassVar[str] = "dead.letter"
 
     letter_id: UUID
-    """Deterministic in worker and coordinates: the same record dies once however often it is redelivered."""
+    """Deterministic in worker and coordinates: the same record dies once, also redelivered or redriven."""
     event_id: UUID | None
     """The accepted event behind the record where its headers tell, else None."""
     source: str = ""
@@ -61,13 +61,39 @@ class DeadLetter(Event):
     worker: str
     worker_version: str
     attempts: int = Field(ge=1)
+    """All tries so far, those before a redrive included."""
     first_at: Timestamp
     last_at: Timestamp
     topic: str
     partition: int
     offset: int
+    """Where the record stands; of a redriven one, where it first stood."""
     timestamp: Timestamp
     """The broker's time of the original record."""
     key: bytes | None
     value: bytes | None
     headers: tuple[Header, ...]
+
+    @property
+    def weight(self) -> int:
+        """Rough size in bytes."""
+        return len(self.value or b"")
+
+
+class LetterMark(Event):
+    """What an operator did with a dead letter. The letter itself stays as it is.
+
+    It speaks of the letter at these coordinates of the dead letters' topic: a record that has died again since has a
+    newer letter, which stays open.
+    """
+
+    schema_name: ClassVar[str] = "letter.mark"
+
+    mark_id: UUID
+    letter_id: UUID
+    state: Literal["redriven", "discarded"]
+    letter_partition: int = Field(ge=0)
+    letter_offset: int = Field(ge=0)
+    by: str = Field(max_length=200)
+    """Who did it: the id of an API key, or the operator's user name."""
+    at: Timestamp

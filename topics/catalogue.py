@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Generic, TypeVar
 
 from schemas.chat import ChatPrompt, ChatReply, ChatRequest, Interaction
-from schemas.dead_letters import DeadLetter
+from schemas.dead_letters import DeadLetter, LetterMark
 from schemas.documents import DocumentVersion
 from schemas.event import Event
 from schemas.raw import RawEvent
@@ -93,7 +93,7 @@ RECEIPTS = Topic(
     retention=timedelta(days=30),
     compacted=False,
     max_bytes=256 * KIB,
-    producers=("normalizer", "embedder", "graph_builder"),
+    producers=("normalizer", "embedder", "graph_builder", "ledger"),
     consumers=("ledger",),
     purpose="what each sink did with each document version",
 )
@@ -109,6 +109,20 @@ DEAD_LETTERS = Topic(
     producers=("normalizer", "embedder", "graph_builder", "retriever", "inference", "archivist", "ledger"),
     consumers=("ledger",),
     purpose="records given up on, whole, with a typed reason",
+)
+
+LETTER_MARKS = Topic(
+    name="letter.marks",
+    body=LetterMark,
+    key=lambda mark: f"{mark.workspace}/{mark.letter_id}",
+    partitions=3,
+    # As long as the letters that they speak of.
+    retention=timedelta(days=90),
+    compacted=False,
+    max_bytes=64 * KIB,
+    producers=("gateway",),
+    consumers=("ledger",),
+    purpose="dead letters redriven or discarded by whoever answers for them",
 )
 
 CHAT_REQUESTS = Topic(
@@ -168,6 +182,7 @@ CATALOGUE: tuple[Topic[Event], ...] = (  # type: ignore[assignment]
     DOCUMENTS,
     RECEIPTS,
     DEAD_LETTERS,
+    LETTER_MARKS,
     CHAT_REQUESTS,
     CHAT_PROMPTS,
     CHAT_REPLIES,

@@ -117,6 +117,6 @@ def _stages(progress: EventProgress) -> list[Stage]:
     stages.extend(
         Stage(stage="dead_lettered", at=letter["last_at"], detail=f"{letter['worker']}: {letter['reason']}")
         for letter in progress.dead_letters
-        if letter["state"] == "open"
+        if letter["state"] != "redriven"
     )
     return stages

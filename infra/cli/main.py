@@ -4,6 +4,7 @@ import typer
 
 from infra.cli import stack
 from infra.cli.ask import ask
+from infra.cli.dead_letters import app as dead_letters
 from infra.cli.demo import demo
 from infra.cli.events import events
 from infra.cli.failpoints import failpoints
@@ -25,6 +26,7 @@ stack.register(app)
 app.add_typer(topics, name="topics")
 app.add_typer(keys, name="keys")
 app.add_typer(sources, name="sources")
+app.add_typer(dead_letters, name="dead-letters")
 for single in (ingest, search, ask, events, graph, demo, failpoints, work, gateway):
     app.command(single.__name__)(single)
 

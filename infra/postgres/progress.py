@@ -2,7 +2,7 @@
 
 An event is `embedded` when every document it became has the receipt of the live index's embedder, `graphed` when every
 one has the graph builder's. It is complete when both hold or when it was no document, and dead-lettered when a letter
-about it is open and it is not complete. What is neither is pending.
+about it is open or discarded and it is not complete (a redriven one is on its way again). What is neither is pending.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ with counted as (
     select source, outcome, outcome = 'documents' and embedded >= documents as embedded,
            outcome = 'documents' and graphed >= documents as graphed,
            exists (select from dead_letters d
-                   where d.event_id = counted.event_id and d.workspace = $1 and d.state = 'open') as letter
+                   where d.event_id = counted.event_id and d.workspace = $1 and d.state <> 'redriven') as letter
     from counted
 ), verdicts as (
     select *, coalesce(outcome = 'not_a_document' or (embedded and graphed), false) as complete from judged
@@ -121,7 +121,7 @@ class EventProgress:
         graphed = self.outcome == "documents" and all(document.graphed_at for document in self.documents)
         if embedded and graphed:
             return "complete"
-        if any(letter["state"] == "open" for letter in self.dead_letters):
+        if any(letter["state"] != "redriven" for letter in self.dead_letters):
             return "dead_lettered"
         if embedded:
             return "searchable"

@@ -7,12 +7,15 @@ from uuid import UUID
 
 from infra.kafka.worker import Delivery
 from infra.postgres.columns import array_text, json_text, storable
-from schemas.dead_letters import DeadLetter
+from schemas.dead_letters import DeadLetter, LetterMark
 from schemas.documents import DocumentVersion
+from schemas.event import now
 from schemas.raw import RawEvent
 from schemas.receipts import Receipt
 
 NORMALIZER = "normalizer"
+LEDGER = "ledger"
+"""The sink that holds each document's text for reading: table `documents`."""
 
 
 class EventRow(NamedTuple):
@@ -100,6 +103,19 @@ class LetterRow(NamedTuple):
     letter_offset: int
     first_at: datetime
     last_at: datetime
+
+
+class MarkRow(NamedTuple):
+    """What was done with a dead letter."""
+
+    mark_id: UUID
+    letter_id: UUID
+    workspace: str
+    state: str
+    letter_partition: int
+    letter_offset: int
+    by: str
+    at: datetime
 
 
 def event_row(delivery: Delivery[RawEvent]) -> EventRow:
@@ -197,6 +213,35 @@ def letter_row(delivery: Delivery[DeadLetter]) -> LetterRow:
         delivery.origin.offset,
         letter.first_at,
         letter.last_at,
+    )
+
+
+def mark_row(mark: LetterMark) -> MarkRow:
+    """Return the row of a mark."""
+    return MarkRow(
+        mark.mark_id,
+        mark.letter_id,
+        mark.workspace,
+        mark.state,
+        mark.letter_partition,
+        mark.letter_offset,
+        storable(mark.by),
+        mark.at,
+    )
+
+
+def deletion_receipt(version: DocumentVersion) -> Receipt:
+    """Return the ledger's own proof that the text of a deleted document is no longer in its table."""
+    return Receipt(
+        workspace=version.workspace,
+        sink=LEDGER,
+        event_id=version.event_id,
+        source=version.source,
+        outcome="applied",
+        document_id=version.document_id,
+        version=version.version,
+        operation=version.operation,
+        at=now(),
     )
 
 

@@ -12,7 +12,7 @@ import asyncpg
 
 from infra.postgres.columns import columns
 from infra.postgres.pool import translated
-from workers.ledger.rows import DocumentRow, EventRow, LetterRow, NormalisedRow, ReceiptRow
+from workers.ledger.rows import DocumentRow, EventRow, LetterRow, MarkRow, NormalisedRow, ReceiptRow
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
@@ -97,12 +97,20 @@ on conflict (document_id) do update set
 where held.workspace = excluded.workspace and held.version <= excluded.version
 """
 
-# A letter that comes again later (its redriven record died once more) is open again, whatever was decided before.
-_LETTERS = """
+# The mark of the letter at given coordinates: the last one counts.
+_MARKED = """coalesce((
+    select m.state from letter_marks m
+    where m.letter_id = {0}.letter_id and m.workspace = {0}.workspace
+      and (m.letter_partition, m.letter_offset) = ({0}.letter_partition, {0}.letter_offset)
+    order by m.at desc, m.mark_id limit 1), 'open')"""
+
+# A letter that comes again later (its redriven record died once more) stands at other coordinates, of which no mark
+# speaks yet: it is open again, whatever was decided before.
+_LETTERS = f"""
 insert into dead_letters as held (
     letter_id, workspace, event_id, source, reason, detail, worker, attempts, topic, partition, "offset",
-    letter_partition, letter_offset, first_at, last_at)
-select distinct on (letter_id) *
+    letter_partition, letter_offset, first_at, last_at, state)
+select distinct on (letter_id) t.*, {_MARKED.format("t")}
 from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int[],
             $9::text[], $10::int[], $11::bigint[], $12::int[], $13::bigint[], $14::timestamptz[], $15::timestamptz[])
   as t (letter_id, workspace, event_id, source, reason, detail, worker, attempts, topic, partition, "offset",
@@ -111,9 +119,23 @@ order by letter_id, last_at desc, letter_partition, letter_offset
 on conflict (letter_id) do update set
     event_id = excluded.event_id, source = excluded.source, reason = excluded.reason, detail = excluded.detail,
     attempts = excluded.attempts, letter_partition = excluded.letter_partition,
-    letter_offset = excluded.letter_offset, first_at = excluded.first_at, last_at = excluded.last_at, state = 'open'
+    letter_offset = excluded.letter_offset, first_at = least(held.first_at, excluded.first_at),
+    last_at = excluded.last_at, state = excluded.state
 where held.workspace = excluded.workspace and held.last_at < excluded.last_at
+"""  # noqa: S608 - constants only
+
+# Letters and marks are read from different topics at once. Whoever writes one must see the other's, so they take turns.
+_TAKE_TURNS = "lock table letter_marks in share row exclusive mode"
+
+_MARKS = """
+insert into letter_marks (mark_id, letter_id, workspace, state, letter_partition, letter_offset, by, at)
+select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::int[], $6::bigint[], $7::text[],
+                     $8::timestamptz[])
+on conflict (mark_id) do nothing
 """
+_APPLY_MARKS = f"""
+update dead_letters d set state = {_MARKED.format("d")} where letter_id = any ($1::uuid[])
+"""  # noqa: S608 - constants only
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +164,22 @@ async def write_documents(pool: Pool, rows: Sequence[DocumentRow]) -> None:
 @translated
 async def write_letters(pool: Pool, rows: Sequence[LetterRow]) -> None:
     """Write dead letters. Raises Transient, Permanent."""
-    if rows:
-        await pool.execute(_LETTERS, *columns(rows))
+    if not rows:
+        return
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(_TAKE_TURNS)
+        await connection.execute(_LETTERS, *columns(rows))
+
+
+@translated
+async def write_marks(pool: Pool, rows: Sequence[MarkRow]) -> None:
+    """Write what was done with dead letters, now or when the letter itself comes. Raises Transient, Permanent."""
+    if not rows:
+        return
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(_TAKE_TURNS)
+        await connection.execute(_MARKS, *columns(rows))
+        await connection.execute(_APPLY_MARKS, [row.letter_id for row in rows])
 
 
 @translated

@@ -4,6 +4,8 @@ consumes   raw.events    what was accepted
            documents     the present state of each document, text included
            receipts      what the normalizer and each sink did
            dead.letters  what was given up on
+           letter.marks  what was done about it
+publishes  receipts      sink `ledger`: the text of a deleted document is gone from table `documents`
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -13,13 +15,22 @@ from infra.kafka.worker import Delivery, Micro, Outgoing, Worker
 from infra.postgres.pool import open_pool
 from infra.settings import PostgresSettings, load
 from infra.telemetry.metrics import Metric, observe
-from schemas.dead_letters import DeadLetter
+from schemas.dead_letters import DeadLetter, LetterMark
 from schemas.documents import DocumentVersion
 from schemas.raw import RawEvent
 from schemas.receipts import Receipt
-from topics.catalogue import DEAD_LETTERS, DOCUMENTS, RAW_EVENTS, RECEIPTS
+from topics.catalogue import DEAD_LETTERS, DOCUMENTS, LETTER_MARKS, RAW_EVENTS, RECEIPTS
 from workers.ledger import store
-from workers.ledger.rows import document_row, event_row, letter_row, normalised_row, present, receipt_row
+from workers.ledger.rows import (
+    deletion_receipt,
+    document_row,
+    event_row,
+    letter_row,
+    mark_row,
+    normalised_row,
+    present,
+    receipt_row,
+)
 
 
 @asynccontextmanager
@@ -29,7 +40,7 @@ async def open_tools() -> AsyncIterator[store.Pool]:
         yield pool
 
 
-worker = Worker("ledger", tools=open_tools)
+worker = Worker("ledger", tools=open_tools, publishes=(RECEIPTS,))
 
 
 @worker.handles(RAW_EVENTS, batch=Micro(records=256))
@@ -41,9 +52,14 @@ async def record_events(deliveries: Sequence[Delivery[RawEvent]], pool: store.Po
 
 @worker.handles(DOCUMENTS, batch=Micro(records=128))
 async def record_documents(deliveries: Sequence[Delivery[DocumentVersion]], pool: store.Pool) -> Iterable[Outgoing]:
-    """Write down what each document now is."""
+    """Write down what each document now is, and confirm deletions."""
     await store.write_documents(pool, [document_row(delivery.body) for delivery in deliveries])
-    return ()
+    # Also where a newer version stands by now: that row holds no text of this one either.
+    return [
+        Outgoing(RECEIPTS, deletion_receipt(delivery.body), cause=delivery)
+        for delivery in deliveries
+        if delivery.body.operation == "delete"
+    ]
 
 
 @worker.handles(RECEIPTS, batch=Micro(records=512))
@@ -60,4 +76,11 @@ async def record_receipts(deliveries: Sequence[Delivery[Receipt]], pool: store.P
 async def record_letters(deliveries: Sequence[Delivery[DeadLetter]], pool: store.Pool) -> Iterable[Outgoing]:
     """Write down what was given up on."""
     await store.write_letters(pool, [letter_row(delivery) for delivery in deliveries])
+    return ()
+
+
+@worker.handles(LETTER_MARKS, batch=Micro(records=256))
+async def record_marks(deliveries: Sequence[Delivery[LetterMark]], pool: store.Pool) -> Iterable[Outgoing]:
+    """Write down what was done about dead letters."""
+    await store.write_marks(pool, [mark_row(delivery.body) for delivery in deliveries])
     return ()

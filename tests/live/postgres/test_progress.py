@@ -56,6 +56,11 @@ async def test_a_dead_letter_counts_while_it_is_open_and_the_event_incomplete(
     assert await state(pool, workspace, dead) == "dead_lettered"
     await pool.execute("update dead_letters set state = 'redriven' where letter_id = $1", letter)
     assert await state(pool, workspace, dead) == "accepted"
+    assert (await completeness(pool, workspace))["src_a"].pending == 1
+    # What an operator has discarded has come to its end: it is pending no more.
+    await pool.execute("update dead_letters set state = 'discarded' where letter_id = $1", letter)
+    assert await state(pool, workspace, dead) == "dead_lettered"
+    assert (await completeness(pool, workspace))["src_a"].dead_lettered == 1
     document = uuid4()
     done = await rows.event(pool, workspace, outcome="documents", documents=[document])
     for sink in (embedder, GRAPH_SINK):

@@ -1,5 +1,6 @@
 """Whatever the order of arrival, the ledger ends with the rows of a serial run."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from itertools import permutations
@@ -7,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from schemas.dead_letters import DeadLetter, Reason
+from schemas.dead_letters import DeadLetter, LetterMark, Reason
 from schemas.documents import Author
 from schemas.event import Event
 from schemas.ids import deterministic_id, event_id
@@ -15,7 +16,7 @@ from schemas.receipts import Receipt
 from tests.deliveries import delivery
 from tests.events import AT, document, raw_event, receipt
 from workers.ledger.store import Pool
-from workers.ledger.worker import record_documents, record_events, record_letters, record_receipts
+from workers.ledger.worker import record_documents, record_events, record_letters, record_marks, record_receipts
 
 Step = Callable[[Pool], Awaitable[object]]
 SECOND = timedelta(seconds=1)
@@ -60,6 +61,23 @@ def written(workspace: str, text: str, version: int) -> Step:
 def buried(workspace: str, after: int, offset: int) -> Step:
     body = letter(workspace).model_copy(update={"last_at": AT + after * SECOND, "attempts": after + 1})
     return lambda pool: record_letters([delivery(body, offset=offset)], pool)
+
+
+def marked(workspace: str, state: str, after: int, offset: int) -> Step:
+    """An operator settles the letter that stands at `offset`."""
+    body = LetterMark.model_validate(
+        {
+            "workspace": workspace,
+            "mark_id": deterministic_id("mark", workspace, str(after)),
+            "letter_id": letter(workspace).letter_id,
+            "state": state,
+            "letter_partition": 0,
+            "letter_offset": offset,
+            "by": "ann",
+            "at": AT + after * SECOND,
+        }
+    )
+    return lambda pool: record_marks([delivery(body)], pool)
 
 
 def letter(workspace: str) -> DeadLetter:
@@ -121,9 +139,28 @@ HISTORIES: dict[str, Callable[[str], list[Step]]] = {
         written(w, "new", 3),
     ],
     "a record that dies twice": lambda w: [buried(w, 1, 10), buried(w, 8, 11), buried(w, 1, 12)],
+    "a letter discarded, then redriven": lambda w: [
+        buried(w, 1, 10),
+        marked(w, "discarded", 3, 10),
+        marked(w, "redriven", 5, 10),
+        marked(w, "discarded", 3, 10),
+    ],
+    "a record redriven that dies again": lambda w: [buried(w, 1, 10), marked(w, "redriven", 3, 10), buried(w, 8, 11)],
+    "a record redriven twice": lambda w: [
+        buried(w, 1, 10),
+        marked(w, "redriven", 3, 10),
+        buried(w, 8, 11),
+        marked(w, "redriven", 9, 11),
+    ],
 }
 
-TABLES = ("events", "receipts", "documents", "dead_letters")
+ENDS = {
+    "a letter discarded, then redriven": "redriven",
+    "a record redriven that dies again": "open",
+    "a record redriven twice": "redriven",
+}
+
+TABLES = ("events", "receipts", "documents", "dead_letters", "letter_marks")
 
 
 async def rows(pool: Pool, workspace: str) -> str:
@@ -131,9 +168,9 @@ async def rows(pool: Pool, workspace: str) -> str:
     found = []
     for table in TABLES:
         for row in await pool.fetch(f"select * from {table} where workspace = $1", workspace):  # noqa: S608
-            hidden = {"workspace", "event_id", "document_id", "letter_id"}
+            hidden = {"workspace", "event_id", "document_id", "letter_id", "mark_id"}
             found.append((table, sorted((k, repr(v)) for k, v in row.items() if k not in hidden)))
-    return repr(found)
+    return repr(sorted(found))
 
 
 @pytest.mark.parametrize("name", HISTORIES)
@@ -149,6 +186,39 @@ async def test_every_order_ends_as_the_serial_run(pool: Pool, name: str) -> None
         for position in order:
             await history(workspace)[position](pool)
         assert await rows(pool, workspace) == expected, order
+
+
+@pytest.mark.parametrize("name", ENDS)
+async def test_a_letter_ends_in_the_state_of_its_last_mark(pool: Pool, name: str) -> None:
+    workspace = f"w{uuid4().hex}"
+    for step in HISTORIES[name](workspace):
+        await step(pool)
+    assert await pool.fetchval("select state from dead_letters where workspace = $1", workspace) == ENDS[name]
+
+
+async def test_a_mark_speaks_of_letters_of_its_own_workspace_alone(pool: Pool) -> None:
+    ours, theirs = f"w{uuid4().hex}", f"w{uuid4().hex}"
+    await buried(ours, 1, 10)(pool)
+    foreign = LetterMark(
+        workspace=theirs,
+        mark_id=uuid4(),
+        letter_id=letter(ours).letter_id,
+        state="discarded",
+        letter_partition=0,
+        letter_offset=10,
+        by="eve",
+        at=AT,
+    )
+    await record_marks([delivery(foreign)], pool)
+    assert await pool.fetchval("select state from dead_letters where workspace = $1", ours) == "open"
+
+
+async def test_letters_and_marks_written_at_once_see_each_other(pool: Pool) -> None:
+    workspaces = [f"w{uuid4().hex}" for _ in range(40)]
+    steps = [step for w in workspaces for step in (buried(w, 1, 10), marked(w, "redriven", 3, 10))]
+    await asyncio.gather(*(step(pool) for step in steps))
+    states = await pool.fetch("select state from dead_letters where workspace = any ($1)", workspaces)
+    assert [row["state"] for row in states] == ["redriven"] * 40
 
 
 def batch_of(*bodies: Event) -> list[object]:
