@@ -14,6 +14,8 @@ app = typer.Typer(help="Where events come from.", no_args_is_help=True)
 
 COUNTS = ("fetched", "normalised", "embedded", "graphed", "not_a_document", "dead_lettered", "pending")
 
+HEADINGS = {"normalised": "normal-\nised", "not_a_document": "not a\ndocu-\nment", "dead_lettered": "dead\nletters"}
+
 
 @app.command("list")
 @command
@@ -75,13 +77,16 @@ async def show(source: Annotated[str, typer.Argument(help="Source id or name.")]
 
 
 def completeness_table(sources: list[dict[str, Any]]) -> Table:
-    """Return the table of `sources`: one row each, counts of events."""
-    table = Table("source", "name", "connector", *COUNTS, "complete")
+    """Return the table of `sources`: one row each, counts of events; it fits 80 columns."""
+    table = Table("source", padding=(0, 1, 0, 0))
+    for name in COUNTS:
+        table.add_column(HEADINGS.get(name, name), justify="right")
+    table.add_column("complete")
     for source in sources:
         counts: Mapping[str, Any] = source.get("completeness") or {}
         numbers = [str(counts.get(count, 0)) for count in COUNTS]
-        complete = "yes" if counts.get("complete") else "no"
-        table.add_row(source["source_id"], source["name"], source["connector"], *numbers, complete)
+        label = f"{source['name']} ({source['connector']})\n{source['source_id']}"
+        table.add_row(label, *numbers, "yes" if counts.get("complete") else "no")
     return table
 
 
