@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import orjson
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from infra.cli.gateway import open_gateway
@@ -14,7 +15,12 @@ app = typer.Typer(help="Where events come from.", no_args_is_help=True)
 
 COUNTS = ("fetched", "normalised", "embedded", "graphed", "not_a_document", "dead_lettered", "pending")
 
-HEADINGS = {"normalised": "normal-\nised", "not_a_document": "not a\ndocu-\nment", "dead_lettered": "dead\nletters"}
+HEADINGS = {
+    "normalised": "normal-\nised",
+    "embedded": "em-\nbedded",
+    "not_a_document": "not a\ndocu-\nment",
+    "dead_lettered": "dead\nletters",
+}
 
 
 @app.command("list")
@@ -78,10 +84,11 @@ async def show(source: Annotated[str, typer.Argument(help="Source id or name.")]
 
 def completeness_table(sources: list[dict[str, Any]]) -> Table:
     """Return the table of `sources`: one row each, counts of events; it fits 80 columns."""
-    table = Table("source", padding=(0, 1, 0, 0))
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("source", no_wrap=True)
     for name in COUNTS:
         table.add_column(HEADINGS.get(name, name), justify="right")
-    table.add_column("complete")
+    table.add_column("com-\nplete")
     for source in sources:
         counts: Mapping[str, Any] = source.get("completeness") or {}
         numbers = [str(counts.get(count, 0)) for count in COUNTS]
