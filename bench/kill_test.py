@@ -139,6 +139,10 @@ async def background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 async def _shown(events: int, done: Callable[[], float], killed: Killed) -> None:
+    if not console.is_terminal:
+        while True:
+            console.print(f"{done():4.0%}  {killed.total} kills")
+            await asyncio.sleep(10)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"))
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         task = progress.add_task("", total=events)

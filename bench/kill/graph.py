@@ -31,12 +31,12 @@ _NODES = {
 async def compare_graph(graph: GraphDriver, world: World, heads: Mapping[UUID, Head], findings: Findings) -> None:
     """Read the whole graph and compare."""
     await _documents(graph, world, heads, findings)
-    wanted = _wanted(world)
+    wanted = wanted_edges(world)
     for kind, statement in _EDGES.items():
         rows = await graph.read(statement, {})
         held = Counter(tuple(row["edge"]) for row in rows)
         findings.checked[f"graph {kind}s"] = len(rows)
-        _edges(kind, held, wanted[kind], findings)
+        judge_edges(kind, held, wanted[kind], findings)
     named = {"entity": {edge[1] for edge in wanted["statement"]}, "page": {edge[1] for edge in wanted["link"]}}
     for kind, statement in _NODES.items():
         held_nodes = Counter(row["id"] for row in await graph.read(statement, {}))
@@ -68,7 +68,8 @@ async def _documents(graph: GraphDriver, world: World, heads: Mapping[UUID, Head
             findings.add(Fault.STALE, SINK, f"document {node}: version {row['version']}, wanted {head}")
 
 
-def _wanted(world: World) -> dict[str, set[Edge]]:
+def wanted_edges(world: World) -> dict[str, set[Edge]]:
+    """Return the edges that the model's documents state, by kind."""
     edges: dict[str, set[Edge]] = {"statement": set(), "relation": set(), "link": set()}
     for document in world.documents.values():
         workspace, node = document.workspace, document_node_id(document.workspace, document.document_id)
@@ -81,7 +82,8 @@ def _wanted(world: World) -> dict[str, set[Edge]]:
     return edges
 
 
-def _edges(kind: str, held: Counter[Edge], wanted: set[Edge], findings: Findings) -> None:
+def judge_edges(kind: str, held: Counter[Edge], wanted: set[Edge], findings: Findings) -> None:
+    """Compare the edges of one kind with those wanted."""
     for edge in wanted - held.keys():
         findings.add(Fault.LOST, SINK, f"{kind} {edge}")
     for edge in held.keys() - wanted:

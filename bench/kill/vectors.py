@@ -1,7 +1,7 @@
 """Compares the live index with the model: heads, chunks, versions, workspaces."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -21,8 +21,13 @@ async def compare_vectors(
     client: AsyncQdrantClient, collection: str, world: World, heads: Mapping[UUID, Head], findings: Findings
 ) -> None:
     """Read every point of the collection and compare."""
+    judge_points(await _scroll(client, collection), world, heads, findings)
+
+
+def judge_points(points: Iterable[Payload], world: World, heads: Mapping[UUID, Head], findings: Findings) -> None:
+    """Compare the payloads of all points with the model; `heads` are the versions that Postgres holds."""
     by_document: defaultdict[UUID, list[Payload]] = defaultdict(list)
-    for payload in await _scroll(client, collection):
+    for payload in points:
         by_document[UUID(payload[Key.DOCUMENT])].append(payload)
         findings.checked["vector points"] += 1
     for document_id in by_document.keys() - world.documents.keys():

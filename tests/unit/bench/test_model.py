@@ -1,0 +1,61 @@
+import random
+
+from bench.kill.stream import Kind
+from tests.unit.bench.worlds import SOURCES, WORKSPACES, hook, steps, upload, world
+
+
+def test_the_greatest_number_wins_whatever_came_when() -> None:
+    (document,) = world(hook(0, 5), hook(1, 9), hook(2, 7)).documents.values()
+    assert document.step.number == 1
+
+
+def test_a_deletion_stays_one_and_a_newer_state_ends_it() -> None:
+    gone = hook(1, 9, kind=Kind.DELETE)
+    (document,) = world(gone, hook(2, 7)).documents.values()
+    assert document.deleted
+    assert (document.states, document.relations, document.pages) == (set(), set(), set())
+    (document,) = world(gone, hook(2, 7), hook(3, 11)).documents.values()
+    assert not document.deleted
+
+
+def test_without_numbers_whoever_is_accepted_later_wins() -> None:
+    (document,) = world(upload(0), upload(1, kind=Kind.DELETE)).documents.values()
+    assert document.deleted
+    (document,) = world(upload(0), upload(1, kind=Kind.DELETE), upload(2)).documents.values()
+    assert (document.deleted, document.step.number) == (False, 2)
+
+
+def test_a_repeated_delivery_is_one_event() -> None:
+    made = world(hook(0, 5), hook(1, 5, delivery="d0"))
+    assert len(made.events) == 1
+
+
+def test_what_is_stated_is_about_the_document_itself() -> None:
+    (document,) = world(hook(0, 5)).documents.values()
+    own = f"document:{document.document_id}"
+    assert document.states == {own, "person:generic:Ada"}
+    assert document.relations == {("person:generic:Ada", "AUTHORED", own)}
+
+
+def test_poison_ends_as_a_dead_letter_and_an_empty_event_as_no_document() -> None:
+    stream = steps(1_000)
+    made = world(*stream)
+    outcomes = {ended.step.kind: ended.outcome for ended in made.events.values()}
+    assert outcomes[Kind.EMPTY] == "not_a_document"
+    assert {ended.outcome for ended in made.dead()} == {"invalid_json", "schema_violation"}
+    assert len(made.events) == len({step.event for step in stream})
+
+
+def test_the_order_of_arrival_changes_nothing_for_numbered_documents() -> None:
+    stream = [step for step in steps(800) if step.chain is None]
+    shuffled = random.Random(1).sample(stream, len(stream))
+    wanted = {document: (each.step.version, each.deleted) for document, each in world(*stream).documents.items()}
+    assert {
+        document: (each.step.version, each.deleted) for document, each in world(*shuffled).documents.items()
+    } == wanted
+
+
+def test_equal_names_are_other_documents_in_other_workspaces() -> None:
+    made = world(*steps(400))
+    assert len({(each.workspace, each.source_id) for each in made.documents.values()}) == len(SOURCES)
+    assert all(made.documents[made.canaries[each.step.canary]] is each for each in made.live(WORKSPACES[0]))
