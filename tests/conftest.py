@@ -8,7 +8,7 @@ is started.
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import pytest
 from infra.local.stack import Stack
 from infra.local.state import ADDRESSES, Home, environment
 from infra.local.table import OWN, SERVERS
+from tests.live.telemetry.otlp_receiver import Receiver, receiving
 
 REPOSITORY = Path(__file__).parents[1]
 Environment = dict[str, str]
@@ -110,8 +111,18 @@ async def stack_environment(
 
 
 @pytest.fixture(scope="session")
-async def platform() -> AsyncIterator[Servers]:
-    """Everything: servers, workers, gateway. Servers of its own: its workers would answer what other tests ask."""
-    async with serving() as found:
-        await found(*SERVERS, "model", *OWN)
+def receiver() -> Iterator[Receiver]:
+    """An OTLP receiver, to which every process of the platform exports its spans."""
+    with receiving() as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+async def platform(receiver: Receiver) -> AsyncIterator[Servers]:
+    """Everything: servers, workers, gateway. Servers of its own: its workers would answer what other tests ask."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint)
+        patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
+        async with serving() as found:
+            await found(*SERVERS, "model", *OWN)
+            yield found
