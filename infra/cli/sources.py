@@ -83,7 +83,7 @@ async def show(source: Annotated[str, typer.Argument(help="Source id or name.")]
 
 def completeness_table(sources: list[dict[str, Any]]) -> Table:
     """Return the table of `sources`: one row each, counts of events; it fits 80 columns."""
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("source", no_wrap=True)
     for name in COUNTS:
         table.add_column(HEADINGS.get(name, name), justify="right")
