@@ -88,7 +88,8 @@ async def _stay(home: Home) -> None:
 
 def _show_addresses(home: Home, record: StackRecord, seconds: float, *, as_json: bool) -> None:
     known = environment(home)
-    shown = {name: known[variable] for name, variable in SHOWN.items() if variable in known}
+    up_now = {one.name for one in record.processes.values() if one.state in {State.READY, State.OUTSIDE}}
+    shown = {name: known[variable] for name, variable in SHOWN.items() if name in up_now and variable in known}
     if as_json:
         body = {"state": record.state, "home": str(home.root), "seconds": round(seconds, 2), "addresses": shown}
         print_json(body | {"places": record.places})

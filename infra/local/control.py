@@ -94,13 +94,21 @@ async def wait_ready(
             watch(record)
             if record.state is State.READY and ended is None:
                 return record
-            _check(home, record)
+            # A start that failed is stopping what it had started: wait for that, and nothing is left.
+            if record.state is not State.FAILED or started is None:
+                _check(home, record)
         if ended is not None:
-            said = home.log("supervisor").read_text().strip().splitlines()
-            raise UpError(f"the supervisor ended with status {ended}: {said[-1] if said else 'see its log'}")
+            raise UpError(_why_ended(home, record, ended))
         if time.monotonic() > deadline:
             raise UpError(f"not ready after {timeout_s:.0f} s: {_waited_for(record)}; it goes on in the background")
         await asyncio.sleep(LOOK_EVERY_S)
+
+
+def _why_ended(home: Home, record: StackRecord | None, status: int) -> str:
+    if record is not None and record.state is State.FAILED:
+        return record.detail
+    said = home.log("supervisor").read_text().strip().splitlines()
+    return f"the supervisor ended with status {status}: {said[-1] if said else 'see its log'}"
 
 
 def _waited_for(record: StackRecord | None) -> str:
@@ -232,9 +240,17 @@ def usage(record: StackRecord) -> list[Usage]:
 
 
 def wipe(home: Home) -> None:
-    """Delete the state folder and what this stack keeps outside of it. Raises OccupiedError while it runs."""
+    """Delete what this stack made, in the state folder and outside of it. Raises OccupiedError while it runs.
+
+    By name: MILLRACE_HOME may point at a folder that holds other things too.
+    """
     with held(home, within_s=1):
         record = StackRecord.read(home.record)
         for place in (record.places if record else {}).values():
             shutil.rmtree(Path(place).parent, ignore_errors=True)
-        shutil.rmtree(home.root)
+        for folder in (*(home.root / name for name in ("data", "logs")), home.objects, home.run):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in (home.record, home.secrets, home.api_key, home.lock):
+            file.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        home.root.rmdir()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import stat
 import sys
 from collections.abc import Callable
@@ -15,9 +16,10 @@ import redis.asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from neo4j import AsyncGraphDatabase
 
+from infra.local.doctor import Verdict, examine
 from infra.local.ports import is_free
 from infra.local.record import State
-from infra.local.state import Secrets
+from infra.local.state import ADDRESSES, Home, Secrets
 from tests.eventually import eventually
 from tests.live.local.conftest import Local, recorded, runs
 
@@ -239,3 +241,41 @@ async def test_nothing_is_lost_when_everything_is_killed(local: Local) -> None:
         assert records[0]["count"] == 1
     total = sum(line.pss_bytes or 0 for line in local.status().values())
     assert total < 900e6, f"the servers alone take {total / 1e6:.0f} MB"
+
+
+async def test_in_the_foreground_ctrl_c_stops_everything(local: Local) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "infra.cli.main", "up", "--foreground", "--only", "valkey"),
+        env=os.environ | {"MILLRACE_HOME": str(local.home.root)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    assert process.stdout is not None
+    while line := (await process.stdout.readline()).decode():
+        if "Ctrl-C" in line:
+            break
+    assert runs(local) == {"valkey"}
+    process.send_signal(signal.SIGINT)
+    await process.stdout.read()
+    assert await process.wait() == 0
+    await eventually(lambda: local.left() == [], within=5)
+
+
+async def test_ctrl_c_during_the_start_stops_what_was_started(local: Local) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "infra.cli.main", "up", "--only", "valkey,postgres"),
+        env=os.environ | {"MILLRACE_HOME": str(local.home.root)},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    await eventually(lambda: local.home.record.exists() and "valkey" in runs(local), within=20)
+    process.send_signal(signal.SIGINT)
+    assert await process.wait() != 0
+    await eventually(lambda: local.left() == [], within=5)
+
+
+async def test_outside_servers_are_asked_by_doctor(stack_environment: dict[str, str]) -> None:
+    findings = {finding.need: finding for finding in await examine(Home.find(), stack_environment)}
+    for variable, *_ in ADDRESSES.values():
+        assert findings[variable].verdict is Verdict.OK, findings[variable]
+    assert findings["POSTGRES_DSN"].detail.startswith("PostgreSQL 18")

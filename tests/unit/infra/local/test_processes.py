@@ -1,8 +1,8 @@
 """Real child processes: short Python programs."""
 
+import asyncio
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -142,12 +142,12 @@ child = processes.spawn(
 print(child.pid, flush=True)
 time.sleep(600)
 """
-    process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE)
-    with process:
-        assert process.stdout is not None
-        pid = int(process.stdout.readline())
-        await eventually(lambda: log.read_text() == "up\n")
-        process.kill()
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", parent, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    pid = int(await process.stdout.readline())
+    await eventually(lambda: log.read_text() == "up\n")
+    process.kill()
+    await process.wait()
     await eventually(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
 
 
