@@ -61,7 +61,7 @@ class Run:
 
     async def prepare(self) -> tuple[list[Step], World]:
         """Make workspaces and sources, and write the stream."""
-        workspaces = tuple(f"mill-{number + 1}" for number in range(self.options.workspaces))
+        workspaces = tuple(f"{self.options.workspaces_prefix}{number + 1}" for number in range(self.options.workspaces))
         self.accounts, sources = await open_accounts(self.pool, self.client, workspaces, HOOKS)
         steps = Stream(self.options.seed, workspaces, HOOKS).steps(self.options.events)
         return steps, World.of(steps, sources)
@@ -116,7 +116,7 @@ class Run:
         for told in refused:
             self.findings.add(Fault.REFUSED, "gateway", told)
         given = self.grounds.environment
-        heads = await compare_tables(self.pool, world, list(self.accounts), self.findings)
+        heads = await compare_tables(self.pool, world, self.findings)
         index = await live(self.pool)
         async with open_client(QdrantSettings.model_validate(given)) as qdrant:
             await compare_vectors(qdrant, index.collection, world, heads, self.findings)
@@ -183,6 +183,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--encoder", default="hash", help="MILLRACE_ENCODER of the stack; `minilm` is the real one")
     parser.add_argument("--workspaces", type=int, default=3)
+    parser.add_argument("--workspaces-prefix", default="mill-")
     parser.add_argument("--concurrency", type=int, default=24, help="deliveries under way at once")
     parser.add_argument("--weights", type=weights, default=WEIGHTS, help="target=weight,… of what is killed")
     parser.add_argument("--searches", type=int, default=20, help="marks searched for in each workspace")

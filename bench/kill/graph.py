@@ -14,32 +14,35 @@ SINK = "graph"
 Edge = tuple[str, ...]
 
 _DOCUMENTS = (
-    "MATCH (d:Document) RETURN d.id AS id, d.workspace AS workspace, d.version AS version, d.deleted AS deleted"
+    "MATCH (d:Document) WHERE d.workspace IN $workspaces "
+    "RETURN d.id AS id, d.workspace AS workspace, d.version AS version, d.deleted AS deleted"
 )
 _EDGES = {
-    "statement": "MATCH (d:Document)-[r:STATES]->(e:Entity) RETURN [d.id, e.id] AS edge, r.version AS version",
-    "relation": "MATCH (s:Entity)-[r:RELATED]->(o:Entity) "
+    "statement": "MATCH (d:Document)-[r:STATES]->(e:Entity) WHERE d.workspace IN $workspaces "
+    "RETURN [d.id, e.id] AS edge, r.version AS version",
+    "relation": "MATCH (s:Entity)-[r:RELATED]->(o:Entity) WHERE split(s.id, '/')[0] IN $workspaces "
     "RETURN [r.document, s.id, r.predicate, o.id] AS edge, r.version AS version",
-    "link": "MATCH (d:Document)-[r:LINKS_TO]->(p:Page) RETURN [d.id, p.id] AS edge, r.version AS version",
+    "link": "MATCH (d:Document)-[r:LINKS_TO]->(p:Page) WHERE d.workspace IN $workspaces "
+    "RETURN [d.id, p.id] AS edge, r.version AS version",
 }
 _NODES = {
-    "entity": "MATCH (e:Entity) RETURN e.id AS id",
-    "page": "MATCH (p:Page) RETURN p.id AS id",
+    "entity": "MATCH (e:Entity) WHERE split(e.id, '/')[0] IN $workspaces RETURN e.id AS id",
+    "page": "MATCH (p:Page) WHERE split(p.id, '/')[0] IN $workspaces RETURN p.id AS id",
 }
 
 
 async def compare_graph(graph: GraphDriver, world: World, heads: Mapping[UUID, Head], findings: Findings) -> None:
-    """Read the whole graph and compare."""
+    """Read the graph of the run's workspaces and compare."""
     await _documents(graph, world, heads, findings)
     wanted = wanted_edges(world)
     for kind, statement in _EDGES.items():
-        rows = await graph.read(statement, {})
+        rows = await graph.read(statement, {"workspaces": world.workspaces})
         held = Counter(tuple(row["edge"]) for row in rows)
         findings.checked[f"graph {kind}s"] = len(rows)
         judge_edges(kind, held, wanted[kind], findings)
     named = {"entity": {edge[1] for edge in wanted["statement"]}, "page": {edge[1] for edge in wanted["link"]}}
     for kind, statement in _NODES.items():
-        held_nodes = Counter(row["id"] for row in await graph.read(statement, {}))
+        held_nodes = Counter(row["id"] for row in await graph.read(statement, {"workspaces": world.workspaces}))
         for node in held_nodes.keys() - named[kind]:
             findings.add(Fault.STALE, SINK, f"{kind} {node}, which no document names")
         for node in named[kind] - held_nodes.keys():
@@ -49,7 +52,7 @@ async def compare_graph(graph: GraphDriver, world: World, heads: Mapping[UUID, H
 
 
 async def _documents(graph: GraphDriver, world: World, heads: Mapping[UUID, Head], findings: Findings) -> None:
-    rows = await graph.read(_DOCUMENTS, {})
+    rows = await graph.read(_DOCUMENTS, {"workspaces": world.workspaces})
     findings.checked["graph documents"] = len(rows)
     found = {row["id"]: row for row in rows}
     if len(found) < len(rows):

@@ -5,10 +5,12 @@ Pure Python and none of the workers' code; from Millrace come only the ids, whic
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from bench.kill.stream import UPLOADS, Kind, Step, events
 from schemas import ids
+from schemas.event import now
 
 PERSON = "person:generic:"
 
@@ -71,6 +73,8 @@ class World:
     """Source id by workspace and name."""
     documents: dict[UUID, Document] = field(default_factory=dict)
     events: dict[UUID, Ended] = field(default_factory=dict)
+    began: datetime = field(default_factory=now)
+    """A dead letter that names no workspace is this run's if it is not older."""
     canaries: dict[str, UUID] = field(default_factory=dict)
     """Which document each canary ever stood in."""
 
@@ -81,6 +85,11 @@ class World:
         for step in events(steps):
             world._play(step)
         return world
+
+    @property
+    def workspaces(self) -> list[str]:
+        """The workspaces of the run; what others hold is none of its business."""
+        return sorted({workspace for workspace, _ in self.sources})
 
     def event_id(self, step: Step) -> UUID:
         """Return the id that the gateway must give the event."""

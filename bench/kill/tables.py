@@ -9,25 +9,26 @@ import asyncpg
 from bench.kill.findings import Fault, Findings
 from bench.kill.model import World
 from infra.qdrant.points import Head
+from schemas.dead_letters import UNKNOWN_WORKSPACE
 
 SINK = "postgres"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 
-async def compare_tables(pool: Pool, world: World, workspaces: list[str], findings: Findings) -> dict[UUID, Head]:
+async def compare_tables(pool: Pool, world: World, findings: Findings) -> dict[UUID, Head]:
     """Compare, and return the version of every document, which the other sinks must agree with."""
-    heads = await _documents(pool, world, workspaces, findings)
-    await _events(pool, world, workspaces, findings)
-    await _receipts(pool, world, workspaces, findings)
-    await _letters(pool, world, workspaces, findings)
+    heads = await _documents(pool, world, findings)
+    await _events(pool, world, findings)
+    await _receipts(pool, world, findings)
+    await _letters(pool, world, findings)
     await _inbox(pool, world, findings)
     return heads
 
 
-async def _documents(pool: Pool, world: World, workspaces: list[str], findings: Findings) -> dict[UUID, Head]:
+async def _documents(pool: Pool, world: World, findings: Findings) -> dict[UUID, Head]:
     rows = await pool.fetch(
         "select document_id, workspace, version, deleted, text, title from documents where workspace = any($1)",
-        workspaces,
+        world.workspaces,
     )
     found = {row["document_id"]: row for row in rows}
     findings.checked["documents in Postgres"] = len(found)
@@ -49,9 +50,9 @@ async def _documents(pool: Pool, world: World, workspaces: list[str], findings: 
     return heads
 
 
-async def _events(pool: Pool, world: World, workspaces: list[str], findings: Findings) -> None:
+async def _events(pool: Pool, world: World, findings: Findings) -> None:
     rows = await pool.fetch(
-        "select event_id, workspace, outcome, documents from events where workspace = any($1)", workspaces
+        "select event_id, workspace, outcome, documents from events where workspace = any($1)", world.workspaces
     )
     found = {row["event_id"]: row for row in rows}
     findings.checked["events in the ledger"] = len(found)
@@ -70,10 +71,10 @@ async def _events(pool: Pool, world: World, workspaces: list[str], findings: Fin
             findings.add(Fault.LOST, SINK, f"event {event_id}: {row['outcome']}, wanted {outcome}")
 
 
-async def _receipts(pool: Pool, world: World, workspaces: list[str], findings: Findings) -> None:
+async def _receipts(pool: Pool, world: World, findings: Findings) -> None:
     live = await pool.fetchval("select 'embedder/' || index_id from indexes where state = 'live'")
     rows = await pool.fetch(
-        "select event_id, document_id, sink, version from receipts where workspace = any($1)", workspaces
+        "select event_id, document_id, sink, version from receipts where workspace = any($1)", world.workspaces
     )
     findings.checked["receipts"] = len(rows)
     held = Counter((row["event_id"], row["document_id"], row["sink"]) for row in rows)
@@ -91,11 +92,13 @@ async def _receipts(pool: Pool, world: World, workspaces: list[str], findings: F
         findings.add(Fault.DUPLICATED, SINK, f"receipt of {sink} for event {event_id}, document {document_id}")
 
 
-async def _letters(pool: Pool, world: World, workspaces: list[str], findings: Findings) -> None:
+async def _letters(pool: Pool, world: World, findings: Findings) -> None:
     rows: list[Any] = await pool.fetch(
         "select event_id, workspace, reason, worker, detail, state from dead_letters "
-        "where workspace = any($1) or workspace = 'unattributed'",
-        workspaces,
+        "where workspace = any($1) or workspace = $2 and first_at >= $3",
+        world.workspaces,
+        UNKNOWN_WORKSPACE,
+        world.began,
     )
     findings.checked["dead letters"] = len(rows)
     held = Counter(row["event_id"] for row in rows)

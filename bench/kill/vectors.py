@@ -9,7 +9,7 @@ from qdrant_client import AsyncQdrantClient, models
 
 from bench.kill.findings import Fault, Findings
 from bench.kill.model import Document, World
-from infra.qdrant.points import Head, Key, Part, read_head
+from infra.qdrant.points import Head, Key, Part, one_of, read_head
 
 SINK = "vectors"
 PAGE = 500
@@ -20,8 +20,8 @@ _FIELDS = [Key.PART, Key.WORKSPACE, Key.DOCUMENT, Key.VERSION, Key.DELETED, Key.
 async def compare_vectors(
     client: AsyncQdrantClient, collection: str, world: World, heads: Mapping[UUID, Head], findings: Findings
 ) -> None:
-    """Read every point of the collection and compare."""
-    judge_points(await _scroll(client, collection), world, heads, findings)
+    """Read every point of the run's workspaces and compare."""
+    judge_points(await _scroll(client, collection, world.workspaces), world, heads, findings)
 
 
 def judge_points(points: Iterable[Payload], world: World, heads: Mapping[UUID, Head], findings: Findings) -> None:
@@ -36,12 +36,15 @@ def judge_points(points: Iterable[Payload], world: World, heads: Mapping[UUID, H
         _document(by_document.get(document_id, []), wanted, heads.get(document_id), findings)
 
 
-async def _scroll(client: AsyncQdrantClient, collection: str) -> list[Payload]:
+async def _scroll(client: AsyncQdrantClient, collection: str, workspaces: list[str]) -> list[Payload]:
     found: list[Payload] = []
     offset = None
+    only = models.Filter(must=[one_of(Key.WORKSPACE, workspaces)])
     selector = models.PayloadSelectorInclude(include=[field.value for field in _FIELDS])
     while True:
-        records, offset = await client.scroll(collection, limit=PAGE, offset=offset, with_payload=selector)
+        records, offset = await client.scroll(
+            collection, scroll_filter=only, limit=PAGE, offset=offset, with_payload=selector
+        )
         found.extend(record.payload or {} for record in records)
         if offset is None:
             return found
