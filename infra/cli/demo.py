@@ -68,7 +68,7 @@ async def demo(
 ) -> Status:
     """Start everything, ingest real input, ask three questions, show what is known and how complete it is."""
     started = perf_counter()
-    folders = documents or [Path("docs"), Path("tests/data/documents")]
+    folders = documents or [Path("docs/decisions"), Path("tests/data/documents")]
     _need(payloads, *folders)
     with _stack(home, keep=keep):
         ready = perf_counter() - started

@@ -15,10 +15,13 @@ app = typer.Typer(help="Where events come from.", no_args_is_help=True)
 COUNTS = ("fetched", "normalised", "embedded", "graphed", "not_a_document", "dead_lettered", "pending")
 
 HEADINGS = {
+    "fetched": "fet-\nched",
     "normalised": "normal-\nised",
     "embedded": "em-\nbedded",
+    "graphed": "graph-\ned",
     "not_a_document": "not a\ndocu-\nment",
     "dead_lettered": "dead\nletters",
+    "pending": "pend-\ning",
 }
 
 
