@@ -4,7 +4,7 @@ import asyncio
 import importlib
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from secrets import token_hex
@@ -18,7 +18,9 @@ from gateway.auth import KeyCheck
 from gateway.probes import Probe, State, ask_all, probes
 from gateway.recent import Recent
 from gateway.settings import Environment, GatewaySettings
+from infra.kafka.codec import Encoded
 from infra.kafka.producer import Publisher
+from infra.kafka.redrive import LetterReader, Place, RecordReader
 from infra.kafka.replies import Replies, ReplyReader
 from infra.objects.store import ObjectStore
 from infra.postgres.keys import PresentedKey, Principal, verify_presented
@@ -26,6 +28,7 @@ from infra.postgres.pool import open_pool
 from infra.postgres.sources import SecretBox, Source, find_by_name, find_source
 from infra.telemetry.logs import logger
 from schemas.chat import ReplyTo
+from schemas.dead_letters import DeadLetter
 from schemas.envelope import Envelope
 from schemas.event import Event
 from topics.catalogue import Topic
@@ -47,6 +50,16 @@ class Publishes(Protocol):
 
     async def publish(self, topic: Topic[Any], body: Event, envelope: Envelope, partition: int | None = None) -> None:
         """Publish one event."""
+
+    async def send(self, records: Sequence[Encoded]) -> None:
+        """Publish records in order."""
+
+
+class ReadsLetters(Protocol):
+    """Reads whole dead letters. Raises GoneError, Transient("kafka"), Permanent."""
+
+    async def read(self, place: Place) -> DeadLetter:
+        """Return the letter at a place."""
 
 
 class HearsReplies(Protocol):
@@ -94,6 +107,7 @@ class Connections:
     pool: "asyncpg.Pool[asyncpg.Record]"
     publisher: Publishes
     replies: HearsReplies
+    letters: ReadsLetters
     graph: Graph
     box: SecretBox
     probes: Mapping[str, Probe] = field(default_factory=dict)
@@ -136,6 +150,8 @@ async def open_connections(environment: Environment) -> AsyncIterator[Connection
         stack.push_async_callback(_close, publisher.close, settings.publish_timeout_s)
         replies = await ReplyReader.open(environment.kafka.bootstrap, _instance(environment), objects)
         stack.push_async_callback(_close, replies.close, settings.publish_timeout_s)
+        records = RecordReader(environment.kafka.bootstrap)
+        stack.push_async_callback(records.close)
         graph = Graph(lambda: _open_graph(environment))
         stack.push_async_callback(graph.close)
         yield Connections(
@@ -143,6 +159,7 @@ async def open_connections(environment: Environment) -> AsyncIterator[Connection
             pool=pool,
             publisher=publisher,
             replies=replies,
+            letters=LetterReader(records, objects),
             graph=graph,
             box=SecretBox.from_settings(environment.secrets),
             probes=probes(environment, pool),

@@ -30,7 +30,7 @@ def commands() -> dict[str, frozenset[str]]:
 
 def named_commands(text: str) -> Iterator[tuple[str, str]]:
     """Yield command and the word after it, for each `millrace …` in code; alternatives with | count each."""
-    for match in re.finditer(r"(?:^|\$ |/|\n)millrace +([a-z|… ]+)", text):
+    for match in re.finditer(r"(?:^|\$ |/|\n)millrace +((?:[a-z|…]+(?:-[a-z]+)* *)+)", text):
         words = match[1].replace("…", " ").replace(" | ", "|").split()
         for first in words[0].split("|") if words else ():
             for second in (words[1] if len(words) > 1 else "").split("|"):

@@ -19,10 +19,13 @@ from gateway.connections import Connections, Graph
 from gateway.recent import Recent
 from gateway.settings import GatewaySettings
 from infra.errors import Transient
+from infra.kafka.codec import Encoded
+from infra.kafka.redrive import GoneError, Place
 from infra.kafka.replies import Replies
 from infra.postgres.keys import PresentedKey, Principal
 from infra.postgres.sources import SecretBox, Source
 from schemas.chat import ChatReply, ChatRequest, ReplyTo
+from schemas.dead_letters import DeadLetter
 from schemas.envelope import Envelope
 from schemas.event import Event
 from topics.catalogue import CHAT_REQUESTS, Topic
@@ -45,6 +48,7 @@ class Log:
     """Records what is published; `down` makes every publication fail as an unreachable broker does."""
 
     published: list[tuple[Topic[Any], Event, Envelope]] = field(default_factory=list)
+    sent: list[Encoded] = field(default_factory=list)
     down: bool = False
     answer: Answer = lambda request: ()
     waiting: dict[UUID, Replies] = field(default_factory=dict)
@@ -58,6 +62,14 @@ class Log:
             request = cast(ChatRequest, body)
             for reply in self.answer(request):
                 self.waiting[request.request_id].put(reply)
+
+    async def send(self, records: Sequence[Encoded]) -> None:
+        if self.down:
+            raise Transient("kafka", "no acknowledgement within 4 s")
+        self.sent += records
+
+    async def read(self, place: Place) -> DeadLetter:
+        raise GoneError("nothing is there")
 
     @property
     def reply_to(self) -> ReplyTo:
@@ -129,6 +141,7 @@ async def door(settings: GatewaySettings) -> AsyncIterator[Door]:
         pool=cast(Any, None),
         publisher=log,
         replies=log,
+        letters=log,
         graph=Graph(lambda: cast(Any, None)),
         box=SecretBox(Fernet.generate_key().decode()),
     )
