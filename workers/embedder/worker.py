@@ -17,7 +17,6 @@ from infra.postgres.pool import open_pool
 from infra.qdrant.client import open_client
 from infra.qdrant.collections import ensure_collection
 from infra.settings import PostgresSettings, QdrantSettings, load
-from infra.telemetry.metrics import Metric, observe
 from schemas.documents import DocumentVersion
 from schemas.event import now
 from schemas.receipts import Receipt
@@ -70,8 +69,6 @@ async def embed(deliveries: Sequence[Delivery[DocumentVersion]], tools: Tools) -
         heads = await tools.index.heads(versions)
     # Also for what is stale or held: a crash or a zombie may have left points behind the head.
     await tools.index.sweep(heads)
-    for version in fresh:
-        observe(Metric.SEARCHABLE_SECONDS, max(0.0, (now() - version.received_at).total_seconds()), version.connector)
     sink = f"embedder/{tools.index_id}"
     return [
         Outgoing(RECEIPTS, receipt(delivery.body, heads, sink), cause=delivery, part=tools.index_id)

@@ -7,7 +7,7 @@ publishes  receipts    one per document version, sink `graph_builder`
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from infra.kafka.worker import Delivery, Micro, Outgoing, Worker
 from infra.neo4j.client import GraphDriver, open_driver
@@ -28,11 +28,22 @@ SINK = "graph_builder"
 
 @dataclass
 class Tools:
-    """The graph, and the names to look for. `prepared` once the constraints are known to stand."""
+    """The graph, and the names to look for."""
 
     graph: GraphDriver
     gazetteers: Gazetteers
-    prepared: bool = False
+    _prepared: bool = False
+    _preparing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def prepare(self) -> None:
+        """Make sure, once, that the constraints stand. Raises Transient.
+
+        One partition at a time: several that create the same constraint at once wait for each other in circles.
+        """
+        async with self._preparing:
+            if not self._prepared:
+                await ensure(self.graph)
+                self._prepared = True
 
 
 @asynccontextmanager
@@ -48,9 +59,7 @@ worker = Worker(SINK, tools=open_tools, publishes=(RECEIPTS,))
 @worker.handles(DOCUMENTS, batch=Micro(records=64))
 async def build(deliveries: Sequence[Delivery[DocumentVersion]], tools: Tools) -> Iterable[Outgoing]:
     """Write the newest version of each document and say what became of every one."""
-    if not tools.prepared:
-        await ensure(tools.graph)
-        tools.prepared = True
+    await tools.prepare()
     versions = newest([delivery.body for delivery in deliveries])
     names = {workspace: await tools.gazetteers.of(workspace) for workspace in {v.workspace for v in versions}}
     plans = await asyncio.to_thread(_plans, versions, names)
