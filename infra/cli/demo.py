@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import os
 import secrets
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -105,8 +104,7 @@ def _stack(home: Path, *, keep: bool) -> Iterator[None]:
     """A stack in `home` from nothing, taken down and away at the end."""
     os.environ["MILLRACE_HOME"] = str(home.absolute())
     if home.exists():
-        _millrace("down")
-        shutil.rmtree(home)
+        _millrace("down", "--wipe")
     _millrace("up")
     try:
         yield
@@ -114,8 +112,7 @@ def _stack(home: Path, *, keep: bool) -> Iterator[None]:
         if keep:
             err.print(f"still running: MILLRACE_HOME={home} millrace down")
         else:
-            _millrace("down")
-            shutil.rmtree(home)
+            _millrace("down", "--wipe")
 
 
 def _millrace(*arguments: str) -> None:
