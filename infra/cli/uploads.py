@@ -135,8 +135,8 @@ class Uploads:
             except OSError as error:
                 self._report.items.append(Item(name, "failed", error.strerror or str(error)))
             except CommandError as error:
-                if error.status is Status.UNREACHABLE:
-                    raise
+                if error.status is Status.UNREACHABLE or error.next_step:
+                    raise  # not about this file: every other one would fail alike
                 self._report.items.append(Item(name, "failed", f"{error.code}: {error.message}"))
             done()
 
