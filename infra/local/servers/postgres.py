@@ -69,7 +69,11 @@ def _own_folder(name: str) -> Path:
     for above in OUTSIDE:
         folder = above / "millrace"
         try:
+            made = not folder.exists()
             folder.mkdir(mode=0o711, exist_ok=True)
+            if made:
+                # A umask of 077 would have closed it to `nobody`.
+                folder.chmod(0o711)
         except OSError:
             continue
         found = folder.lstat()
@@ -151,6 +155,7 @@ class Postgres:
             # Named by this stack and not only by its folder: a new stack in the same folder has other passwords.
             self._data = _own_folder(f"{home.tag}-{self._site.secrets.stack}") / "postgres"
             self._data.parent.mkdir(mode=0o711, exist_ok=True)
+            self._data.parent.chmod(0o711)
             self._site.record.places[self.name] = str(self._data)
         self._data.mkdir(mode=0o700, exist_ok=True)
         os.chown(self._data, self._account.user, self._account.group)
