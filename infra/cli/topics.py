@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich import box
+from rich.table import Column, Table
 
 from infra.cli.surroundings import adopt_local_stack
 from infra.cli.terminal import AsJson, CommandError, Status, command, out, plain, print_json
@@ -49,19 +50,16 @@ async def describe(as_json: AsJson = False) -> None:
     if as_json:
         print_json([_described(topic, states.get(topic.name)) for topic in CATALOGUE])
         return
-    shown = Table("topic", "schema", "partitions", "retention", "policy", "from", "to", "purpose")
+    shown = Table(Column("topic", no_wrap=True), "partitions", "kept", "from", "to", box=box.SIMPLE_HEAD)
     for topic in CATALOGUE:
         state = states.get(topic.name)
-        retention = "for ever" if topic.retention is None else f"{topic.retention.days} d"
+        kept = "for ever" if topic.retention is None else f"{topic.retention.days} d"
         shown.add_row(
             topic.name,
-            f"{topic.body.schema_name}/{topic.body.schema_version}",
             str(state.partitions) if state else "missing",
-            retention,
-            "compact" if topic.compacted else "delete",
+            f"{kept}, compacted" if topic.compacted else kept,
             ", ".join(topic.producers),
             ", ".join(topic.consumers),
-            topic.purpose,
         )
     out.print(shown)
 
