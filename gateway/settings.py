@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 from typing import Self
-from urllib.parse import urlsplit
 
 from pydantic import Field
 
 from infra.settings import (
-    INSECURE,
     KafkaSettings,
     Neo4jSettings,
     ObjectStoreSettings,
@@ -17,7 +15,6 @@ from infra.settings import (
     RedisSettings,
     SecretsSettings,
     Settings,
-    SettingsError,
     load,
 )
 
@@ -68,7 +65,7 @@ class Environment:
     @classmethod
     def read(cls) -> Self:
         """Read and check everything. Raises SettingsError naming the variable."""
-        environment = cls(
+        return cls(
             process=load(ProcessSettings),
             gateway=load(GatewaySettings),
             kafka=load(KafkaSettings),
@@ -79,21 +76,3 @@ class Environment:
             qdrant=load(QdrantSettings),
             redis=load(RedisSettings),
         )
-        if environment.process.mode == "production":
-            environment.refuse_insecure()
-        return environment
-
-    def refuse_insecure(self) -> None:
-        """Raises SettingsError if a secret is one that everybody knows. Redis may have none where nobody else can
-        reach it, but not a guessable one.
-        """
-        redis_password = urlsplit(self.redis.url.get_secret_value()).password
-        secrets = {
-            "POSTGRES_DSN": urlsplit(self.postgres.dsn.get_secret_value()).password or "",
-            "NEO4J_PASSWORD": self.neo4j.password.get_secret_value(),
-            "MILLRACE_SECRET_KEY": self.secrets.secret_key.get_secret_value(),
-            **({"REDIS_URL": redis_password} if redis_password is not None else {}),
-        }
-        weak = [name for name, secret in secrets.items() if secret in INSECURE]
-        if weak:
-            raise SettingsError(f"bad settings: {', '.join(weak)}: MILLRACE_MODE=production refuses a default secret")

@@ -4,13 +4,15 @@ Each class reads its own variables, is immutable, and fails at start with the va
 reads the environment: a process builds what it needs here and passes it down.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-Loaded = TypeVar("Loaded", bound=BaseSettings)
+Loaded = TypeVar("Loaded", bound="Settings")
 
 INSECURE = frozenset({"", "millrace", "password", "postgres", "neo4j", "secret", "changeme", "admin"})
 """Secrets that a production start refuses."""
@@ -24,6 +26,10 @@ class Settings(BaseSettings):
     """Base of all settings: frozen, from the environment alone."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    def secret_values(self) -> dict[str, str]:
+        """Return the secrets held here by the name of their variable, for the check of a production start."""
+        return {}
 
 
 class ProcessSettings(Settings):
@@ -55,6 +61,10 @@ class PostgresSettings(Settings):
     dsn: SecretStr = Field(alias="POSTGRES_DSN")
     pool_size: int = Field(default=8, ge=1, le=200, alias="POSTGRES_POOL_SIZE")
 
+    def secret_values(self) -> dict[str, str]:
+        """Return the password inside the DSN."""
+        return {"POSTGRES_DSN": urlsplit(self.dsn.get_secret_value()).password or ""}
+
 
 class Neo4jSettings(Settings):
     """`NEO4J_URI`: bolt://host:port or neo4j://host:port."""
@@ -64,11 +74,20 @@ class Neo4jSettings(Settings):
     password: SecretStr = Field(alias="NEO4J_PASSWORD")
     database: str = Field(default="neo4j", alias="NEO4J_DATABASE")
 
+    def secret_values(self) -> dict[str, str]:
+        """Return the password."""
+        return {"NEO4J_PASSWORD": self.password.get_secret_value()}
+
 
 class RedisSettings(Settings):
     """`REDIS_URL`: redis://[:password@]host:port/0. Redis or Valkey."""
 
     url: SecretStr = Field(alias="REDIS_URL")
+
+    def secret_values(self) -> dict[str, str]:
+        """Return the password, if there is one: Redis may have none where nobody else can reach it."""
+        password = urlsplit(self.url.get_secret_value()).password
+        return {} if password is None else {"REDIS_URL": password}
 
 
 class QdrantSettings(Settings):
@@ -90,11 +109,23 @@ class SecretsSettings(Settings):
 
     secret_key: SecretStr = Field(alias="MILLRACE_SECRET_KEY")
 
+    def secret_values(self) -> dict[str, str]:
+        """Return the key."""
+        return {"MILLRACE_SECRET_KEY": self.secret_key.get_secret_value()}
+
 
 def load(settings: type[Loaded]) -> Loaded:
-    """Read `settings` from the environment. Raises SettingsError naming each missing or wrong variable."""
+    """Read `settings` from the environment. Raises SettingsError naming each missing or wrong variable.
+
+    With MILLRACE_MODE=production a secret that everybody knows is wrong too.
+    """
     try:
-        return settings()
+        loaded = settings()
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise SettingsError(f"bad settings: {faults}") from error
+    if os.environ.get("MILLRACE_MODE") == "production":
+        weak = [name for name, secret in loaded.secret_values().items() if secret in INSECURE]
+        if weak:
+            raise SettingsError(f"bad settings: {', '.join(weak)}: MILLRACE_MODE=production refuses a default secret")
+    return loaded
