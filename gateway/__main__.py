@@ -11,6 +11,7 @@ import uvicorn
 from gateway.app import create_app
 from gateway.connections import open_connections
 from gateway.settings import Environment
+from infra.kafka import connection
 from infra.postgres.sources import SecretBox
 from infra.settings import SettingsError
 from infra.telemetry import logs, tracing
@@ -31,6 +32,7 @@ def main() -> int:
     tracing.configure(SERVICE)
     tracing.instrument_clients()
     settings = environment.gateway
+    connection.survive_resets()
     app = create_app(settings, lambda: open_connections(environment))
     server = uvicorn.Server(
         uvicorn.Config(

@@ -17,9 +17,10 @@ from typing import Any
 import uvloop
 
 from infra.errors import Transient
-from infra.kafka import failpoints
+from infra.kafka import connection, failpoints
 from infra.kafka.producer import Publisher
 from infra.kafka.runtime import Runtime
+from infra.kafka.timing import Timing
 from infra.kafka.worker import Worker
 from infra.objects.store import ObjectStore
 from infra.settings import KafkaSettings, ObjectStoreSettings, ProcessSettings, SettingsError, load
@@ -30,6 +31,7 @@ from workers.settings import HostSettings
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+FLUSH_S = 3
 log = logs.logger(__name__)
 
 
@@ -82,8 +84,11 @@ class Host:
         objects = ObjectStore.open(load(ObjectStoreSettings).url)
         async with AsyncExitStack() as resources:
             publisher = await Publisher.open(kafka.bootstrap, objects)
-            resources.push_async_callback(publisher.close)
-            self._runtimes = [Runtime(worker, kafka.bootstrap, publisher, objects) for worker in self._workers]
+            resources.push_async_callback(_close, publisher)
+            timing = Timing.of(settings.session_s, settings.stalled_after_s)
+            self._runtimes = [
+                Runtime(worker, kafka.bootstrap, publisher, objects, timing=timing) for worker in self._workers
+            ]
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, self.stop)
             if settings.metrics_port:
@@ -109,11 +114,23 @@ class Host:
                 raise fault
 
     def _live(self) -> Health:
-        return Health(ok=True, details={"loop_beat_age_s": round(self._heartbeat.age_s, 3)})
+        # A blocked loop answers nothing at all, and the probe's own timeout says so.
+        stuck = {runtime.worker.name: runtime.stuck() for runtime in self._runtimes}
+        details = {"loop_beat_age_s": round(self._heartbeat.age_s, 3), "stuck": stuck}
+        return Health(ok=not any(stuck.values()), details=details)
 
     def _ready(self) -> Health:
         faults = {runtime.worker.name: runtime.faults() for runtime in self._runtimes}
         return Health(ok=not any(faults.values()), details={"workers": faults})
+
+
+async def _close(publisher: Publisher) -> None:
+    """Flush and close. Without a broker that never ends: what is left then is not committed and is delivered again."""
+    try:
+        async with asyncio.timeout(FLUSH_S):
+            await publisher.close()
+    except TimeoutError:
+        log.warning("the broker did not answer while closing")
 
 
 def main(arguments: list[str]) -> int:
@@ -128,6 +145,7 @@ def main(arguments: list[str]) -> int:
             return EXIT_USAGE
         tracing.configure("+".join(arguments) if len(arguments) < 3 else "workers")  # noqa: PLR2004 - a readable name
         tracing.instrument_clients()
+        connection.survive_resets()
         uvloop.run(Host([find(name) for name in arguments]).run())
     except SettingsError as error:
         log.critical("cannot start", cause=str(error))

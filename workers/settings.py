@@ -6,7 +6,11 @@ from infra.settings import Settings
 
 
 class HostSettings(Settings):
-    """`MILLRACE_METRICS_PORT` serves /metrics and /health; 0 serves nothing."""
+    """`MILLRACE_METRICS_PORT` serves /metrics and /health; 0 serves nothing. Times are in seconds."""
 
     metrics_host: str = Field(default="127.0.0.1", alias="MILLRACE_METRICS_HOST")
     metrics_port: int = Field(default=0, ge=0, le=65_535, alias="MILLRACE_METRICS_PORT")
+    session_s: float = Field(default=10, ge=1, le=300, alias="MILLRACE_SESSION_S")
+    """How long the group waits for a worker that fell silent before it gives its partitions to another one."""
+    stalled_after_s: float = Field(default=120, ge=1, alias="MILLRACE_STALLED_AFTER_S")
+    """A partition whose first record is neither finished nor retried for so long is a fault: liveness turns red."""

@@ -9,7 +9,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -77,6 +77,8 @@ class Handling(Generic[Tools]):
     ) -> None:
         self.stopping = asyncio.Event()
         """Set to end waits for a dependency: the records stay unfinished and are delivered again."""
+        self.waited_at = monotonic()
+        """When a wait for a dependency last ended: what is retried is not stuck."""
         self._worker = worker
         self._tools = tools
         self._publisher = publisher
@@ -226,6 +228,7 @@ class Handling(Generic[Tools]):
             async with asyncio.timeout(retry.delay_s):
                 await self.stopping.wait()
         except TimeoutError:
+            self.waited_at = monotonic()
             return
         raise Stopping
 

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Generic, TypeVar
 
 from aiokafka import TopicPartition
@@ -41,12 +42,19 @@ class Lane(Generic[Tools]):
         self._held_bytes = 0
         self._arrived = asyncio.Event()
         self._closing = False
+        self._advanced_at = monotonic()
+        self._next: int | None = None
         self._task = asyncio.create_task(self._run(), name=f"lane {partition.topic}-{partition.partition}")
 
     @property
     def held(self) -> int:
         """Records offered and not yet finished."""
         return self._held_records
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since the finished prefix grew, a retry was waited for, or the first record came."""
+        return monotonic() - max(self._advanced_at, self._handling.waited_at)
 
     @property
     def full(self) -> bool:
@@ -58,13 +66,26 @@ class Lane(Generic[Tools]):
         """Whether a paused partition should be resumed."""
         return self._held_records <= self._limits.records // 2 and self._held_bytes <= self._limits.bytes // 2
 
+    def skipped(self, records: Sequence[Record]) -> int:
+        """Return how many offsets lie between what was offered last and `records`.
+
+        Compaction leaves gaps by design; in any other topic (nothing here writes transactions) retention has deleted
+        records before they were fetched.
+        """
+        if self._next is None or not records or self._subscription.topic.compacted:
+            return 0
+        return max(0, records[0].offset - self._next)
+
     def offer(self, records: Sequence[Record]) -> None:
         """Take over fetched records, in offset order. Never blocks: polling must go on."""
+        if not self._held_records:
+            self._advanced_at = monotonic()
         for record in records:
             self.progress.start(record.offset)
             self._queue.append(record)
             self._held_records += 1
             self._held_bytes += _size(record)
+            self._next = record.offset + 1
         self._arrived.set()
 
     async def close(self, grace_s: float) -> None:
@@ -136,7 +157,10 @@ class Lane(Generic[Tools]):
         return batch
 
     def _finish(self, record: Record) -> None:
+        before = self.progress.committable
         self.progress.finish(record.offset)
+        if self.progress.committable != before:
+            self._advanced_at = monotonic()
         self._held_records -= 1
         self._held_bytes -= _size(record)
 

@@ -11,22 +11,23 @@ each partition and is written in the background; what a crash leaves uncommitted
 import asyncio
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 
 from infra.errors import Transient
-from infra.kafka import failpoints
+from infra.kafka import connection, failpoints, retention
 from infra.kafka.failpoints import Point
 from infra.kafka.handling import Ceiling, Handling
 from infra.kafka.lane import Lane, Limits
 from infra.kafka.producer import Publisher
+from infra.kafka.rebalance import Rebalance
 from infra.kafka.retry import Backoff
+from infra.kafka.timing import Timing
 from infra.kafka.worker import Subscription, Worker
 from infra.objects.store import ObjectStore
 from infra.telemetry.logs import logger
@@ -37,20 +38,6 @@ if TYPE_CHECKING:
 
 Tools = TypeVar("Tools")
 log = logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Seconds. `session_s` is how long a dead worker keeps its partitions; the rest follows from it."""
-
-    commit_every_s: float = 0.05
-    poll_s: float = 0.5
-    session_s: float = 10.0
-    heartbeat_s: float = 1.0
-    rebalance_s: float = 30.0
-    revoke_grace_s: float = 10.0
-    stop_grace_s: float = 20.0
-    stalled_after_s: float = 30.0
 
 
 class Runtime(Generic[Tools]):
@@ -84,6 +71,11 @@ class Runtime(Generic[Tools]):
         self._tasks: list[asyncio.Task[None]] = []
         self._polled_at = monotonic()
         self._stopping = asyncio.Event()
+
+    @property
+    def name(self) -> str:
+        """Name of the worker."""
+        return self.worker.name
 
     async def run(self) -> None:
         """Run until `stop` is called. Raises what ended it if it was anything else."""
@@ -122,7 +114,15 @@ class Runtime(Generic[Tools]):
             faults.append("not in its consumer group yet")
         elif self._subscriptions and monotonic() - self._polled_at > self._timing.stalled_after_s:
             faults.append(f"has not polled for {monotonic() - self._polled_at:.0f} s")
-        return faults
+        return faults + self.stuck()
+
+    def stuck(self) -> list[str]:
+        """Return the partitions that make no progress although nothing is being waited for. For liveness."""
+        return [
+            f"{lane.partition.topic}-{lane.partition.partition} stuck for {lane.idle_s:.0f} s"
+            for lane in self._lanes.values()
+            if lane.failure is None and lane.held and lane.idle_s > self._timing.stuck_after_s
+        ]
 
     def _assigned(self) -> bool:
         # A group with more members than partitions leaves some without any: they are well, only idle.
@@ -165,7 +165,7 @@ class Runtime(Generic[Tools]):
             session_timeout_ms=round(timing.session_s * 1_000),
             heartbeat_interval_ms=round(timing.heartbeat_s * 1_000),
             rebalance_timeout_ms=round(timing.rebalance_s * 1_000),
-            listener=_Rebalance(self, timing.revoke_grace_s),
+            listener=Rebalance(self, timing.revoke_grace_s),
         )
         await self._subscriber.start()
         log.info("consuming", worker=self.worker.name, group=self.worker.group_id, topics=list(self._subscriptions))
@@ -194,7 +194,10 @@ class Runtime(Generic[Tools]):
             self._polled_at = monotonic()
             # No await from here to the offers: a rebalance in between would hand records to a lane given up.
             for partition, records in fetched.items():
-                self._lane(partition).offer(records)
+                lane = self._lane(partition)
+                if skipped := lane.skipped(records):
+                    retention.alarm(self.worker.name, partition, records[0].offset - skipped, records[0].offset)
+                lane.offer(records)
             self._balance(consumer)
 
     def _lane(self, partition: TopicPartition) -> Lane[Tools]:
@@ -235,6 +238,7 @@ class Runtime(Generic[Tools]):
             await self.commit(self._lanes)
             self._report_failures()
             if (subscriber := self._subscriber) is not None and subscriber.consumer is not None:
+                connection.check_fetching(subscriber.consumer)
                 self._balance(subscriber.consumer)
 
     def _report_failures(self) -> None:
@@ -261,10 +265,11 @@ class Runtime(Generic[Tools]):
             try:
                 if failpoints.ARMED:
                     await failpoints.reach(Point.BEFORE_COMMIT, self.worker.name)
-                await self._consumer().commit(offsets)
+                async with asyncio.timeout(self._timing.commit_within_s):
+                    await self._consumer().commit(offsets)
                 if failpoints.ARMED:
                     await failpoints.reach(Point.AFTER_COMMIT, self.worker.name)
-            except (KafkaError, IllegalStateError) as error:
+            except (KafkaError, IllegalStateError, TimeoutError) as error:
                 count(Metric.COMMITS_TOTAL, self.worker.name, "refused")
                 log.warning("commit refused", worker=self.worker.name, cause=type(error).__name__)
             else:
@@ -287,6 +292,10 @@ class Runtime(Generic[Tools]):
         self._committed.clear()
         await asyncio.gather(*(lane.close(0) for lane in strays))
 
+    async def check_retention(self, partitions: Iterable[TopicPartition]) -> None:
+        """Raise the alarm if records of `partitions` were deleted that this group has not read."""
+        await retention.check(self.worker.name, self._consumer(), list(partitions), self._timing.commit_within_s)
+
     async def _shut_down(self) -> None:
         consuming = [task for task in self._tasks if not task.get_name().endswith(" commit")]
         for task in consuming:
@@ -296,21 +305,16 @@ class Runtime(Generic[Tools]):
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._subscriber is not None:
-            await self._broker.stop()
-        await self._resources.aclose()
+        try:
+            if self._subscriber is not None:
+                await self._leave()
+        finally:
+            await self._resources.aclose()
 
-
-class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships no types
-    """Finishes and commits before partitions move to another member."""
-
-    def __init__(self, runtime: Runtime[Any], grace_s: float) -> None:
-        self._runtime = runtime
-        self._grace_s = grace_s
-
-    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        await self._runtime.give_up(list(revoked), self._grace_s)
-
-    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        await self._runtime.forget_strays()
-        log.info("assigned", worker=self._runtime.worker.name, partitions=len(list(assigned)))
+    async def _leave(self) -> None:
+        try:
+            async with asyncio.timeout(self._timing.leave_within_s):
+                await self._broker.stop()
+        except Exception as error:  # noqa: BLE001 - the consumer may be what broke: its fault must not hide the first
+            # Nothing is owed to a broker that is away: the group notices by the session's end.
+            log.warning("left without a word to the broker", worker=self.worker.name, cause=type(error).__name__)

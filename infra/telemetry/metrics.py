@@ -37,6 +37,7 @@ class Metric(Enum):
     IN_FLIGHT = Definition("gauge", "records", "records fetched and not yet finished", ("worker",))
     PAUSED_PARTITIONS = Definition("gauge", "partitions", "partitions paused, by cause", ("worker", "cause"))
     LAG = Definition("gauge", "records", "records behind the end of the log", ("worker", "topic"))
+    RECORDS_LOST_TOTAL = Definition("counter", "records", "records deleted before they were read", ("worker", "topic"))
     COMMITS_TOTAL = Definition("counter", "commits", "offset commits, by outcome", ("worker", "outcome"))
     PUBLISHED_TOTAL = Definition("counter", "records", "records acknowledged by the broker", ("topic",))
     PUBLISH_SECONDS = Definition("histogram", "seconds", "time until the broker acknowledged", ("topic",))

@@ -230,3 +230,12 @@ async def test_a_burst_of_dead_letters_stops_the_partition(mode: Micro | Each, t
     assert len(bench.publisher.letters()) == 3
     assert (bench.lane.progress.committable or 0) <= 3
     await bench.lane.close(1)
+
+
+async def test_records_deleted_unread_show_as_a_gap_and_compaction_does_not(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Micro(4))
+    assert bench.lane.skipped([RawRecord(offset=7)]) == 0
+    bench.lane.offer([RawRecord(offset=7)])
+    assert bench.lane.skipped([RawRecord(offset=8)]) == 0
+    assert bench.lane.skipped([RawRecord(offset=20), RawRecord(offset=21)]) == 12
+    await bench.lane.close(1)
