@@ -11,6 +11,7 @@ from infra.cli.failpoints import failpoints
 from infra.cli.graph import graph
 from infra.cli.ingest import ingest
 from infra.cli.keys import app as keys
+from infra.cli.ledger import app as ledger
 from infra.cli.search import search
 from infra.cli.sources import app as sources
 from infra.cli.topics import app as topics
@@ -27,6 +28,7 @@ app.add_typer(topics, name="topics")
 app.add_typer(keys, name="keys")
 app.add_typer(sources, name="sources")
 app.add_typer(dead_letters, name="dead-letters")
+app.add_typer(ledger, name="ledger")
 for single in (ingest, search, ask, events, graph, demo, failpoints, work, gateway):
     app.command(single.__name__)(single)
 

@@ -14,6 +14,7 @@ import typer
 from rich import box
 from rich.table import Table
 
+from infra.cli.ledger import recent_lag
 from infra.cli.progress import Progress
 from infra.cli.terminal import AsJson, CommandError, Status, command, err, out, plain, print_json
 from infra.local import control
@@ -124,8 +125,10 @@ async def down(
 
 
 @command
-def status(as_json: AsJson = False) -> Status:
-    """Show every process: state, pid, port, uptime, restarts, memory. Status 3 if the stack does not run."""
+async def status(as_json: AsJson = False) -> Status:
+    """Show every process: state, pid, port, uptime, restarts, memory, and how long the last hour's documents took until
+    they could be found. Status 3 if the stack does not run.
+    """
     home = Home.find()
     record = _record(home)
     if record is None:
@@ -133,8 +136,16 @@ def status(as_json: AsJson = False) -> Status:
     lines = control.usage(record)
     alive = any(line.pid for line in lines)
     total = sum(line.pss_bytes or 0 for line in lines)
+    running = lines[0].pid is not None and record.state is State.READY
+    lag = await recent_lag() if running else []
     if as_json:
-        body = {"state": record.state, "detail": record.detail, "home": str(home.root), "places": record.places}
+        body = {
+            "lag": lag,
+            "state": record.state,
+            "detail": record.detail,
+            "home": str(home.root),
+            "places": record.places,
+        }
         print_json(body | {"pss_bytes": total, "processes": [asdict(line) for line in lines]})
     elif not alive:
         plain(f"{record.state} {record.detail}".rstrip())
@@ -142,7 +153,9 @@ def status(as_json: AsJson = False) -> Status:
         _show_usage(lines, total)
         for name, place in record.places.items():
             plain(f"{name} keeps its data in {place}")
-    running = lines[0].pid is not None and record.state is State.READY
+        for each in lag:
+            seconds = ", ".join(f"{name} {each[name]:.2f} s" for name in ("p50", "p95", "p99"))
+            plain(f"{each['connector']}: {each['documents']} documents searchable after {seconds} in the last hour")
     return Status.OK if running else Status.UNREACHABLE
 
 

@@ -70,3 +70,20 @@ async def list_documents(
     place, document_id = after or (None, None)
     rows = await pool.fetch(_PAGE, workspace, source, kind, place, document_id, limit)
     return [StoredDocument(**row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a deletion has to say of a document; also kept of a deleted one."""
+
+    connector: str
+    external_id: str
+
+
+@translated
+async def deletable(pool: "asyncpg.Pool[asyncpg.Record]", workspace: str, document_id: UUID) -> Named | None:
+    """Return how a document of `workspace` is named at its source, deleted or not; None if there is no row of it."""
+    row = await pool.fetchrow(
+        "select connector, external_id from documents where workspace = $1 and document_id = $2", workspace, document_id
+    )
+    return Named(**row) if row else None

@@ -18,25 +18,33 @@ LetterState = Literal["open", "redriven", "discarded"]
 _COLUMNS = """letter_id, workspace, event_id, source, reason, detail, worker, attempts, topic, partition, "offset",
     letter_partition, letter_offset, first_at, last_at, state"""
 
+# A letter's own `source` is its record's `ce_source`, who published it; operators mean the source of the event behind.
+_LETTERS = """(
+    select d.letter_id, d.workspace, d.event_id, coalesce(e.source, d.source) as source, d.reason, d.detail, d.worker,
+           d.attempts, d.topic, d.partition, d."offset", d.letter_partition, d.letter_offset, d.first_at, d.last_at,
+           d.state
+    from dead_letters d left join events e on e.event_id = d.event_id and e.workspace = d.workspace
+) letters"""
+
 _WANTED = """($1::text is null or workspace = $1) and ($2::text is null or state = $2)
   and ($3::text is null or topic = $3) and ($4::text is null or reason = $4) and ($5::text is null or source = $5)
   and ($6::timestamptz is null or last_at >= $6) and ($7::timestamptz is null or last_at < $7)
   and ($8::uuid[] is null or letter_id = any ($8))"""
 
 _NEWEST = f"""
-select {_COLUMNS} from dead_letters where {_WANTED}
+select {_COLUMNS} from {_LETTERS} where {_WANTED}
   and ($9::timestamptz is null or (last_at, letter_id) < ($9, $10))
 order by last_at desc, letter_id desc limit $11
 """  # noqa: S608 - constants only
 
 # By place, so that a bulk run reads the letters' topic from front to back.
 _BY_PLACE = f"""
-select {_COLUMNS} from dead_letters where {_WANTED} and (letter_partition, letter_offset) > ($9, $10)
+select {_COLUMNS} from {_LETTERS} where {_WANTED} and (letter_partition, letter_offset) > ($9, $10)
 order by letter_partition, letter_offset limit $11
 """  # noqa: S608 - constants only
 
 _COUNTS = f"""
-select state, topic, reason, count(*) as letters from dead_letters where {_WANTED}
+select state, topic, reason, count(*) as letters from {_LETTERS} where {_WANTED}
 group by state, topic, reason order by letters desc, topic, reason, state
 """  # noqa: S608 - constants only
 
