@@ -104,7 +104,7 @@ def launch(command: tuple[str, ...], environment: Mapping[str, str], log: Path, 
     async def unused() -> None:
         """The caller waits."""
 
-    program = Program(command[1], (sys.executable, "-m", *command), unused)
+    program = Program(command[-1], (sys.executable, "-m", *command), unused)
     return Running(processes.spawn(program, os.environ | dict(environment), log, tied=True), port, log)
 
 
