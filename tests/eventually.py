@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import time
 from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import TypeVar
@@ -39,3 +40,8 @@ async def lapse(seconds: float) -> None:
     Never to wait for something: a slow machine would then fail a correct program.
     """
     await asyncio.sleep(seconds)
+
+
+def block(seconds: float) -> None:
+    """Hold the thread, and with it any event loop on it: where just that is the fault under test."""
+    time.sleep(seconds)

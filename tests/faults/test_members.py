@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,7 +21,7 @@ from infra.kafka.worker import Delivery, Micro, Outgoing, Worker
 from infra.telemetry.metrics import REGISTRY
 from schemas.raw import RawEvent
 from tests.events import raw_event
-from tests.eventually import eventually, lapse
+from tests.eventually import block, eventually, lapse
 from tests.faults.arena import Arena, corpus
 from tests.faults.invariants import C, L, O, R
 from tests.faults.running import Running, hosting
@@ -54,7 +53,7 @@ class Effects:
     async def take(self, deliveries: Sequence[Delivery[RawEvent]]) -> None:
         if self.block_s:
             seconds, self.block_s = self.block_s, 0
-            time.sleep(seconds)  # noqa: ASYNC251 - blocking is the fault under test
+            block(seconds)
         if self.slow_s:
             await lapse(self.slow_s)
         for delivery in deliveries:

@@ -8,7 +8,7 @@ from bench.kill.killer import LAST, WEIGHTS, Kill, Killer, schedule
 from bench.kill.report import Report
 from bench.kill.senders import Sent
 from bench.kill_test import parse, weights
-from tests.eventually import eventually
+from tests.eventually import eventually, lapse
 
 
 def test_a_seed_is_a_schedule() -> None:
@@ -48,7 +48,7 @@ async def test_kills_wait_for_the_progress_that_they_are_bound_to() -> None:
     share = 0.0
     killer = Killer([Kill(0.1, "gateway"), Kill(0.5, "neo4j")], victims, lambda: share)
     running = asyncio.create_task(killer.run())
-    await asyncio.sleep(0.1)
+    await lapse(0.1)
     assert victims.killed == []
     share = 0.2
     await eventually(lambda: victims.killed)

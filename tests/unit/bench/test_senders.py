@@ -1,6 +1,5 @@
 """Senders against a scripted door: what is retried, what is given up, and that a chain keeps its order."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 import httpx
@@ -11,6 +10,7 @@ from bench.kill import senders
 from bench.kill.model import World
 from bench.kill.senders import Account, Senders, signed
 from bench.kill.stream import Kind, Step, Way
+from tests.eventually import lapse
 from tests.unit.bench.worlds import SOURCES, hook, upload, world
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -80,7 +80,7 @@ async def test_uploads_of_one_document_follow_each_other() -> None:
         delivery = request.headers["idempotency-key"]
         under_way.append(delivery)
         assert len(under_way) == 1
-        await asyncio.sleep(0.002)
+        await lapse(0.002)
         under_way.remove(delivery)
         order.append(delivery)
         return accepts(world(*steps), next(step for step in steps if step.delivery == delivery))
