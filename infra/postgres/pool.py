@@ -20,6 +20,8 @@ DEPENDENCY = "postgres"
 CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 5.0
+ACQUIRE_TIMEOUT_S = 10.0
+"""asyncpg itself waits for a free connection for ever: requests behind a lock would queue without end."""
 
 _PERMANENT_CLASSES = frozenset({"22", "23", "42", "0A"})
 """SQLSTATE classes that stay wrong however often they are tried: data, constraint, statement, unsupported feature.
@@ -47,19 +49,32 @@ async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     )
 
 
+class _BoundedPool(asyncpg.Pool):
+    """Gives up on a free connection after `ACQUIRE_TIMEOUT_S`, also in its short forms (`fetch`, `execute`)."""
+
+    def acquire(self, *, timeout: float | None = None) -> Any:
+        return super().acquire(timeout=ACQUIRE_TIMEOUT_S if timeout is None else timeout)
+
+
 @asynccontextmanager
 async def open_pool(settings: PostgresSettings) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
     """Yield a pool whose `jsonb` columns take and give Python values.
 
     Nothing is connected yet: a process may start while Postgres is away, and its first statement raises Transient.
     """
-    pool = asyncpg.create_pool(
+    pool = _BoundedPool(
         settings.dsn.get_secret_value(),
         min_size=0,
         max_size=settings.pool_size,
         timeout=CONNECT_TIMEOUT_S,
         command_timeout=COMMAND_TIMEOUT_S,
         init=_prepare,
+        # The defaults of asyncpg.create_pool, which makes its own class only.
+        max_queries=50_000,
+        max_inactive_connection_lifetime=300.0,
+        loop=None,
+        connection_class=asyncpg.Connection,
+        record_class=asyncpg.Record,
     )
     async with translating():
         await pool

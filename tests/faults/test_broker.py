@@ -85,6 +85,7 @@ async def test_connections_that_are_cut_every_second(arena: Arena, mill: Running
 
 
 @pytest.mark.fault(6)
+@pytest.mark.slow
 async def test_a_slow_link(arena: Arena, mill: Running, workspace: str, calm: str) -> None:
     arena.cluster.brokers[0].proxy.delay_s = {Way.TO_CLIENT: 0.15, Way.TO_SERVER: 0.05}
     await arena.put(*corpus(workspace, 20))
@@ -119,6 +120,7 @@ async def test_a_lost_acknowledgement_doubles_nothing(arena: Arena, mill: Runnin
 
 @pytest.mark.fault(1, 13)
 @pytest.mark.parametrize("away", [False, True], ids=["in peace", "without a broker"])
+@pytest.mark.slow
 async def test_a_clean_stop_is_over_in_time(arena: Arena, workspace: str, away: bool) -> None:
     async with hosting(arena.environment, arena.folder, "graph_builder", "ledger") as running:
         await arena.put(*corpus(workspace, 5))

@@ -24,6 +24,7 @@ from workers.embedder.store import IndexWriter
 
 
 @pytest.mark.fault(36)
+@pytest.mark.slow
 async def test_sinks_that_fail_in_turn_converge(arena: Arena, mill: Running, workspace: str, calm: str) -> None:
     await arena.proxies["door"].refuse()
     await arena.put(*corpus(workspace, 6))
@@ -68,6 +69,7 @@ async def test_a_wrong_vector_is_never_indexed(arena: Arena, workspace: str, wro
 
 
 @pytest.mark.fault(45)
+@pytest.mark.slow
 async def test_a_replay_beside_live_traffic_leaves_the_live_index_alone(
     arena: Arena, mill: Running, workspace: str, calm: str
 ) -> None:

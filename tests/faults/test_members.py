@@ -171,6 +171,7 @@ async def all_committed(group: Group, expected: int) -> bool:
 
 
 @pytest.mark.fault(16)
+@pytest.mark.slow
 async def test_a_handler_slower_than_the_session_keeps_its_partitions(group: Group) -> None:
     sent = await group.send(f"e{number}" for number in range(6))
     # Polling and heartbeats go on beside the handler, so the session of 2 s does not end.

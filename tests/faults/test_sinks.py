@@ -62,6 +62,7 @@ async def retried(mill: Running, dependency: str) -> bool:
 
 
 @pytest.mark.fault(30)
+@pytest.mark.slow
 async def test_a_qdrant_that_is_killed_or_hangs_loses_nothing(
     arena: Arena, mill: Running, workspace: str, calm: str
 ) -> None:
