@@ -100,7 +100,7 @@ async def test_a_backlog_stays_on_the_log_and_drains(arena: Arena, mill: Running
     idle = mill.resident_bytes
     arena.proxies["door"].delay_s = {Way.TO_CLIENT: 0.2}
     arena.proxies["neo4j"].delay_s = {Way.TO_CLIENT: 0.2}
-    versions = corpus(workspace, 10_000)
+    versions = corpus(workspace, 3_000)
     for start in range(0, len(versions), 500):
         part = [
             await encode(DOCUMENTS, each, new_envelope(each, id=each.event_id, source=each.source), arena.sinks.objects)
