@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from qdrant_edge import Filter, UpdateMode, UpdateOperation
+from qdrant_edge import EdgeShard, Filter, UpdateMode, UpdateOperation
 
+from infra.qdrant.door.deciding import Decision, by_ids, matching, upserting
 from infra.qdrant.door.faults import BadRequest, Unsupported, building
 from infra.qdrant.door.filters import read_filter
 from infra.qdrant.door.reading import Fields, PointId, items, one_of, payload, point_ids, text, texts
@@ -17,9 +18,9 @@ _MODES = {"upsert": UpdateMode.Upsert, "insert_only": UpdateMode.InsertOnly, "up
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One operation for the engine."""
+    """One operation for the engine: given, or decided when it is applied (see `deciding`)."""
 
-    operation: UpdateOperation
+    operation: UpdateOperation | Decision
     needs: tuple[PointId, ...] = ()
     """Points that must exist when it is applied: the engine raises at the first missing one, with others written."""
 
@@ -33,7 +34,9 @@ def read_upsert(schema: Schema, body: object) -> Change:
     fields.done()
     if not points:
         raise BadRequest("Empty update request")
-    return Change(UpdateOperation.upsert_points(points, condition, _MODES[mode]))
+    if condition is None and mode == "upsert":
+        return Change(UpdateOperation.upsert_points(points))
+    return Change(upserting(points, condition, _MODES[mode]))
 
 
 def read_delete(_: Schema, body: object) -> Change:
@@ -42,7 +45,7 @@ def read_delete(_: Schema, body: object) -> Change:
     target = _target(fields)
     fields.done()
     if isinstance(target, Filter):
-        return Change(UpdateOperation.delete_points_by_filter(target))
+        return Change(by_ids(target, UpdateOperation.delete_points))
     return Change(UpdateOperation.delete_points(target))
 
 
@@ -54,7 +57,7 @@ def read_set_payload(_: Schema, body: object) -> Change:
     fields.done()
     with building("set_payload"):
         if isinstance(target, Filter):
-            return Change(UpdateOperation.set_payload_by_filter(target, content, key))
+            return Change(by_ids(target, lambda ids: UpdateOperation.set_payload(ids, content, key)))
         return Change(UpdateOperation.set_payload(target, content, key), tuple(target))
 
 
@@ -67,7 +70,7 @@ def read_overwrite_payload(_: Schema, body: object) -> Change:
     fields.done()
     with building("overwrite_payload"):
         if isinstance(target, Filter):
-            return Change(UpdateOperation.overwrite_payload_by_filter(target, content))
+            return Change(by_ids(target, lambda ids: UpdateOperation.overwrite_payload(ids, content)))
         return Change(UpdateOperation.overwrite_payload(target, content), tuple(target))
 
 
@@ -79,7 +82,7 @@ def read_delete_payload(_: Schema, body: object) -> Change:
     fields.done()
     with building("delete_payload"):
         if isinstance(target, Filter):
-            return Change(UpdateOperation.delete_payload_by_filter(target, keys))
+            return Change(by_ids(target, lambda ids: UpdateOperation.delete_payload(ids, keys)))
         return Change(UpdateOperation.delete_payload(target, keys), tuple(target))
 
 
@@ -89,7 +92,7 @@ def read_clear_payload(_: Schema, body: object) -> Change:
     target = _target(fields)
     fields.done()
     if isinstance(target, Filter):
-        return Change(UpdateOperation.clear_payload_by_filter(target))
+        return Change(by_ids(target, UpdateOperation.clear_payload))
     return Change(UpdateOperation.clear_payload(target), tuple(target))
 
 
@@ -101,8 +104,17 @@ def read_update_vectors(schema: Schema, body: object) -> Change:
     fields.done()
     if not entries:
         raise BadRequest("Empty update request")
-    operation = UpdateOperation.update_vectors([vectors for vectors, _ in entries], condition)
-    return Change(operation, tuple(identity for _, identity in entries))
+    needed = tuple(identity for _, identity in entries)
+    if condition is None:
+        return Change(UpdateOperation.update_vectors([vectors for vectors, _ in entries]), needed)
+    within: Filter = condition
+
+    def decide(shard: EdgeShard) -> UpdateOperation | None:
+        passing = set(matching(shard, within, needed))
+        kept = [vectors for vectors, identity in entries if identity in passing]
+        return UpdateOperation.update_vectors(kept) if kept else None
+
+    return Change(decide, needed)
 
 
 def read_delete_vectors(schema: Schema, body: object) -> Change:
@@ -114,7 +126,7 @@ def read_delete_vectors(schema: Schema, body: object) -> Change:
     target = _target(fields)
     fields.done()
     if isinstance(target, Filter):
-        return Change(UpdateOperation.delete_vectors_by_filter(target, names))
+        return Change(by_ids(target, lambda ids: UpdateOperation.delete_vectors(ids, names)))
     return Change(UpdateOperation.delete_vectors(target, names), tuple(target))
 
 

@@ -13,6 +13,7 @@ from typing import Any, Self
 from qdrant_edge import CountRequest, EdgeShard, UpdateOperation
 
 from infra.qdrant.door.changes import Change
+from infra.qdrant.door.deciding import Decision
 from infra.qdrant.door.faults import BadRequest, Fault, NotFound, engine
 from infra.qdrant.door.reading import PointId
 from infra.qdrant.door.schema import Schema
@@ -62,8 +63,13 @@ class Collection:
         for change in changes:
             self._require(change.needs)
             with engine():
-                self.shard.update(change.operation)
+                self._change(change.operation)
         return self._written(size)
+
+    def _change(self, operation: UpdateOperation | Decision) -> None:
+        logged = operation(self.shard) if callable(operation) else operation
+        if logged is not None:
+            self.shard.update(logged)
 
     def update(self, operation: UpdateOperation) -> int:
         """Apply one operation that touches no points, such as an index. Raises Fault."""
