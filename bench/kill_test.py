@@ -108,6 +108,9 @@ class Run:
                 await killing
         except TimeoutError:
             self.findings.add(Fault.UNSETTLED, "schedule", "the work stopped before the last kill was due")
+        # What was killed last may still be away; a comparison needs every server.
+        for target in self.options.weights:
+            await self.grounds.victims.back(target)
         bootstrap = self.grounds.environment["KAFKA_BOOTSTRAP_SERVERS"]
         for left in await wait_for_quiet(watch, bootstrap, self.options.quiet_within):
             self.findings.add(Fault.UNSETTLED, "ledger and log", left)
