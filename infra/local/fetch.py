@@ -18,6 +18,7 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import stamina
@@ -94,7 +95,8 @@ def _compare(artifact: Artifact, found: str) -> None:
 
 async def _download(client: httpx.AsyncClient, artifact: Artifact, target: Path, meter: _Meter) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
+    # Of this download alone: Kafka and Neo4j share jars, and fetch them at one moment in one process.
+    aside = target.with_name(f".{target.name}.{uuid4().hex}")
     counted, found = 0, sha256()
     try:
         async with client.stream("GET", artifact.source) as response:

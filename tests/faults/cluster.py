@@ -84,7 +84,7 @@ class Broker:
 
     async def format(self, cluster: str) -> None:
         process = await asyncio.create_subprocess_exec(
-            *(*self._java("kafka.tools.StorageTool"), "format", "-t", cluster, "-c", str(self.settings)),
+            *(*self._java("kafka.tools.StorageTool"), "format", f"--cluster-id={cluster}", "-c", str(self.settings)),
             env=java.clean_environment(self.environment),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

@@ -105,7 +105,8 @@ class Kafka:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         process = await asyncio.create_subprocess_exec(
             *self._java("kafka.tools.StorageTool"),
-            *("format", "-t", cluster, "-c", str(self._settings), "--ignore-formatted"),
+            # With `=`: one id in 64 begins with a dash, and would be read as an option.
+            *("format", f"--cluster-id={cluster}", "-c", str(self._settings), "--ignore-formatted"),
             env=java.clean_environment(self._environment),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

@@ -1,5 +1,6 @@
 """Fetching, from a repository on loopback that misbehaves in the ways that real ones do."""
 
+import asyncio
 import hashlib
 import json
 import threading
@@ -116,6 +117,16 @@ async def test_what_is_there_is_not_fetched_again(tmp_path: Path, repository: Re
     repository.asked.clear()
     assert await fetch.fetch(["server"], cache) == 0
     assert repository.asked == []
+
+
+@pytest.mark.usefixtures("lock")
+async def test_two_fetches_of_one_file_at_one_moment_both_succeed(tmp_path: Path) -> None:
+    """Kafka and Neo4j share jars and are fetched beside each other in one process."""
+    for number in range(5):
+        cache = tmp_path / str(number)
+        await asyncio.gather(*(fetch.fetch(["server"], cache) for _ in range(4)))
+        assert (cache / "jars/org.example/a-1.0.jar").read_bytes() == CONTENT["a"]
+        assert sorted(path.name for path in (cache / "jars/org.example").iterdir()) == ["a-1.0.jar", "b-1.0.jar"]
 
 
 @pytest.mark.usefixtures("lock")
