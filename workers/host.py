@@ -87,7 +87,8 @@ class Host:
             resources.push_async_callback(_close, publisher)
             timing = Timing.of(settings.session_s, settings.stalled_after_s)
             self._runtimes = [
-                Runtime(worker, kafka.bootstrap, publisher, objects, timing=timing) for worker in self._workers
+                Runtime(worker, kafka.bootstrap, publisher, objects, timing=timing, instance=settings.instance)
+                for worker in self._workers
             ]
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, self.stop)

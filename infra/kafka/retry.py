@@ -13,7 +13,7 @@ class Backoff:
     """
 
     first_s: float = 0.2
-    cap_s: float = 10.0
+    cap_s: float = 5.0
     factor: float = 2.0
 
     def __post_init__(self) -> None:

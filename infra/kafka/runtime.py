@@ -9,21 +9,20 @@ each partition and is written in the background; what a crash leaves uncommitted
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
-from faststream import AckPolicy
-from faststream.kafka import KafkaBroker
 
 from infra.errors import Transient
 from infra.kafka import connection, failpoints, retention
 from infra.kafka.failpoints import Point
 from infra.kafka.handling import Ceiling, Handling
 from infra.kafka.lane import Lane, Limits
+from infra.kafka.membership import Membership
 from infra.kafka.producer import Publisher
 from infra.kafka.rebalance import Rebalance
 from infra.kafka.retry import Backoff
@@ -32,9 +31,6 @@ from infra.kafka.worker import Subscription, Worker
 from infra.objects.store import ObjectStore
 from infra.telemetry.logs import logger
 from infra.telemetry.metrics import Metric, count, gauge
-
-if TYPE_CHECKING:
-    from faststream.kafka.subscriber.usecase import BatchSubscriber
 
 Tools = TypeVar("Tools")
 log = logger(__name__)
@@ -53,13 +49,14 @@ class Runtime(Generic[Tools]):
         limits: Limits | None = None,
         timing: Timing | None = None,
         ceiling: int = 500,
+        instance: str = "",
     ) -> None:
         self.worker = worker
-        self._broker = KafkaBroker(list(bootstrap), consumer_only=True, allow_auto_create_topics=False, logger=None)
         self._publisher = publisher
         self._objects = objects
         self._limits = limits or Limits()
         self._timing = timing or Timing()
+        self._membership = Membership(bootstrap, worker.group_id, self._timing, instance)
         self._ceiling = Ceiling(ceiling)
         self._subscriptions = {subscription.topic.name: subscription for subscription in worker.subscriptions}
         self._lanes: dict[TopicPartition, Lane[Tools]] = {}
@@ -67,7 +64,6 @@ class Runtime(Generic[Tools]):
         self._committing = asyncio.Lock()
         self._resources = AsyncExitStack()
         self._tools: Tools
-        self._subscriber: BatchSubscriber | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._polled_at = monotonic()
         self._stopping = asyncio.Event()
@@ -80,11 +76,11 @@ class Runtime(Generic[Tools]):
     async def run(self) -> None:
         """Run until `stop` is called. Raises what ended it if it was anything else."""
         try:
-            self._tools = await self._open_tools()
+            await self._patiently(self._open_tools)
             if self._stopping.is_set():
                 return
             if self._subscriptions:
-                await self._subscribe()
+                await self._patiently(self._subscribe)
                 self._begin(self._consume(), "consume")
                 self._begin(self._commit_regularly(), "commit")
             if self.worker.background is not None:
@@ -110,7 +106,7 @@ class Runtime(Generic[Tools]):
             for lane in self._lanes.values()
             if lane.failure is not None
         ]
-        if self._subscriptions and not self._assigned():
+        if self._subscriptions and not self._membership.joined:
             faults.append("not in its consumer group yet")
         elif self._subscriptions and monotonic() - self._polled_at > self._timing.stalled_after_s:
             faults.append(f"has not polled for {monotonic() - self._polled_at:.0f} s")
@@ -124,17 +120,14 @@ class Runtime(Generic[Tools]):
             if lane.failure is None and lane.held and lane.idle_s > self._timing.stuck_after_s
         ]
 
-    def _assigned(self) -> bool:
-        # A group with more members than partitions leaves some without any: they are well, only idle.
-        return self._subscriber is not None and self._subscriber.consumer is not None
-
-    async def _open_tools(self) -> Tools:
+    async def _patiently(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Take `step`, again and again while a dependency is away: ending and being started anew would gain nothing."""
         backoff = Backoff()
         attempt = 0
         while True:
             attempt += 1
             try:
-                return await self._resources.enter_async_context(self.worker.tools())
+                return await step()
             except Transient as error:
                 delay = backoff.delay(attempt)
                 log.warning("waiting for a dependency", worker=self.worker.name, cause=str(error), delay_s=delay)
@@ -145,6 +138,9 @@ class Runtime(Generic[Tools]):
                     continue
                 raise
 
+    async def _open_tools(self) -> None:
+        self._tools = await self._resources.enter_async_context(self.worker.tools())
+
     def _begin(self, work: Any, name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=f"{self.worker.name} {name}"))
 
@@ -153,30 +149,11 @@ class Runtime(Generic[Tools]):
             await self.worker.background(self._tools, self._publisher.publish)
 
     async def _subscribe(self) -> None:
-        timing = self._timing
-        await self._broker.connect()
-        self._subscriber = self._broker.subscriber(
-            *self._subscriptions,
-            batch=True,
-            group_id=self.worker.group_id,
-            ack_policy=AckPolicy.MANUAL,
-            no_reply=True,
-            auto_offset_reset="earliest",
-            session_timeout_ms=round(timing.session_s * 1_000),
-            heartbeat_interval_ms=round(timing.heartbeat_s * 1_000),
-            rebalance_timeout_ms=round(timing.rebalance_s * 1_000),
-            listener=Rebalance(self, timing.revoke_grace_s),
-        )
-        await self._subscriber.start()
+        await self._membership.join(self._subscriptions, Rebalance(self, self._timing.revoke_grace_s))
         log.info("consuming", worker=self.worker.name, group=self.worker.group_id, topics=list(self._subscriptions))
 
-    def _consumer(self) -> AIOKafkaConsumer:
-        if self._subscriber is None or self._subscriber.consumer is None:
-            raise ConsumerStoppedError
-        return self._subscriber.consumer
-
     async def _consume(self) -> None:
-        consumer = self._consumer()
+        consumer = self._membership.consumer
         failures = 0
         while not self._stopping.is_set():
             try:
@@ -237,9 +214,9 @@ class Runtime(Generic[Tools]):
             await asyncio.sleep(self._timing.commit_every_s)
             await self.commit(self._lanes)
             self._report_failures()
-            if (subscriber := self._subscriber) is not None and subscriber.consumer is not None:
-                connection.check_fetching(subscriber.consumer)
-                self._balance(subscriber.consumer)
+            if self._membership.joined:
+                connection.check_fetching(self._membership.consumer)
+                self._balance(self._membership.consumer)
 
     def _report_failures(self) -> None:
         for lane in self._lanes.values():
@@ -266,7 +243,7 @@ class Runtime(Generic[Tools]):
                 if failpoints.ARMED:
                     await failpoints.reach(Point.BEFORE_COMMIT, self.worker.name)
                 async with asyncio.timeout(self._timing.commit_within_s):
-                    await self._consumer().commit(offsets)
+                    await self._membership.consumer.commit(offsets)
                 if failpoints.ARMED:
                     await failpoints.reach(Point.AFTER_COMMIT, self.worker.name)
             except (KafkaError, IllegalStateError, TimeoutError) as error:
@@ -294,7 +271,9 @@ class Runtime(Generic[Tools]):
 
     async def check_retention(self, partitions: Iterable[TopicPartition]) -> None:
         """Raise the alarm if records of `partitions` were deleted that this group has not read."""
-        await retention.check(self.worker.name, self._consumer(), list(partitions), self._timing.commit_within_s)
+        await retention.check(
+            self.worker.name, self._membership.consumer, list(partitions), self._timing.commit_within_s
+        )
 
     async def _shut_down(self) -> None:
         consuming = [task for task in self._tasks if not task.get_name().endswith(" commit")]
@@ -306,15 +285,6 @@ class Runtime(Generic[Tools]):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
-            if self._subscriber is not None:
-                await self._leave()
+            await self._membership.leave()
         finally:
             await self._resources.aclose()
-
-    async def _leave(self) -> None:
-        try:
-            async with asyncio.timeout(self._timing.leave_within_s):
-                await self._broker.stop()
-        except Exception as error:  # noqa: BLE001 - the consumer may be what broke: its fault must not hide the first
-            # Nothing is owed to a broker that is away: the group notices by the session's end.
-            log.warning("left without a word to the broker", worker=self.worker.name, cause=type(error).__name__)

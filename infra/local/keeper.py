@@ -17,9 +17,10 @@ from infra.local.table import Unit
 ASK_EVERY_S = 0.1
 ADOPTED_WITHIN_S = 15
 """A process found running that has not answered by then is replaced."""
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
-STEADY_AFTER_S = 60.0
-"""Up for so long, and its next end counts as the first again."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 30.0
+STEADY_AFTER_S = 10.0
+"""It answered and went on for so long: its next end counts as the first again. What fails at its start, or soon after,
+is started ever less often; what somebody kills is back at once, however often they do it."""
 
 
 def pause(ends: int) -> float:
@@ -120,12 +121,13 @@ class Keeper:
     async def _attend(self, program: Program) -> None:
         """Stay with the running process until it has ended, by itself or because it did not answer in time."""
         assert self._child is not None  # noqa: S101 - started or adopted before
-        began = time.monotonic()
+        answered_at: float | None = None
         exited = asyncio.create_task(self._child.exited())
         answered = asyncio.create_task(self._answers(program))
         try:
             await asyncio.wait({exited, answered}, timeout=program.start_within_s, return_when=asyncio.FIRST_COMPLETED)
             if answered.done() and not exited.done():
+                answered_at = time.monotonic()
                 self._enter(State.READY)
                 if not self.ready.done():
                     self.ready.set_result(None)
@@ -138,7 +140,8 @@ class Keeper:
         finally:
             exited.cancel()
             answered.cancel()
-        self._ends = 1 if time.monotonic() - began > STEADY_AFTER_S else self._ends + 1
+        steady = answered_at is not None and time.monotonic() - answered_at > STEADY_AFTER_S
+        self._ends = 1 if steady else self._ends + 1
         self._enter(State.RESTARTING, why)
         await processes.stop(self._child, program.stop_signal, program.stop_within_s)
 

@@ -108,7 +108,13 @@ def _host(name: str, needs: tuple[str, ...], site: Site) -> Unit:
         return Program(
             name=name,
             command=(sys.executable, "-m", "workers.host", *HOSTS[name]),
-            environment=site.environment() | {"MILLRACE_METRICS_HOST": LOOPBACK, "MILLRACE_METRICS_PORT": str(port)},
+            environment=site.environment()
+            | {
+                "MILLRACE_METRICS_HOST": LOOPBACK,
+                "MILLRACE_METRICS_PORT": str(port),
+                # One process of each name runs at a time: after a kill its successor has the partitions at once.
+                "MILLRACE_INSTANCE": name,
+            },
             port=port,
             ready=partial(answers, LOOPBACK, port, "/health/ready"),
             # A handler in flight may take 15 s to finish and commit.

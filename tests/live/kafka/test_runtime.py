@@ -7,10 +7,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
 from infra.errors import Permanent, Transient
+from infra.kafka import runtime as running_of
 from infra.kafka.codec import new_envelope
 from infra.kafka.producer import Publisher
+from infra.kafka.retry import Backoff
 from infra.kafka.runtime import Runtime, Timing
 from infra.kafka.worker import Delivery, Micro, Outgoing, Worker
 from infra.objects.store import ObjectStore
@@ -19,6 +22,7 @@ from schemas.ids import deterministic_id
 from schemas.raw import RawEvent
 from tests.events import raw_event
 from tests.eventually import eventually
+from tests.faults.proxy import proxied
 from tests.live.kafka.conftest import committed, create, new, read_all, topic_of_its_own
 from topics.catalogue import DEAD_LETTERS, Topic
 
@@ -222,3 +226,62 @@ async def test_a_publication_to_an_unreachable_broker_fails_in_time(objects: Obj
         with pytest.raises(Transient, match="kafka"):
             await publisher.publish(topic_of_its_own(), body, new_envelope(body, id=body.event_id, source="s"))
     await publisher.close()
+
+
+async def test_a_worker_that_starts_before_its_broker_waits_for_it(
+    publisher: Publisher,
+    topic: Topic[RawEvent],
+    bootstrap: str,
+    objects: ObjectStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    attempts: list[int] = []
+
+    class Counted(Backoff):
+        def delay(self, attempt: int) -> float:
+            attempts.append(attempt)
+            return 0.05
+
+    monkeypatch.setattr(running_of, "Backoff", Counted)
+    effects = Effects()
+    await publish(publisher, topic, ["early"])
+    async with proxied(int(bootstrap.rpartition(":")[2])) as proxy:
+        await proxy.refuse()
+        reached = [f"127.0.0.1:{proxy.port}"]
+        runtime = Runtime(worker_on(topic, effects), reached, publisher, objects, timing=QUICK)
+        running = asyncio.create_task(runtime.run())
+        await eventually(lambda: len(attempts) >= 3, within=10)
+        assert not running.done()
+        assert runtime.faults() == ["not in its consumer group yet"]
+        await proxy.accept()
+        await eventually(lambda: effects.seen == Counter(early=1), within=20)
+        runtime.stop()
+        await running
+
+
+async def test_a_named_instance_comes_back_to_its_partitions_without_waiting_for_the_session(
+    publisher: Publisher, topic: Topic[RawEvent], bootstrap: str, objects: ObjectStore
+) -> None:
+    effects = Effects()
+    worker = worker_on(topic, effects)
+    slow = Timing(session_s=60, heartbeat_s=0.2, poll_s=0.1)
+    for name in ("first", "second"):
+        runtime = Runtime(worker, [bootstrap], publisher, objects, timing=slow, instance="one")
+        running = asyncio.create_task(runtime.run())
+        await publish(publisher, topic, [name])
+        # A successor under another name would get nothing before the session of 60 s ends.
+        await eventually(lambda: effects.seen[name] == 1, within=20)  # noqa: B023 - awaited in this turn
+        runtime.stop()
+        await running
+        assert await members(bootstrap, worker.group_id) == 1
+
+
+async def members(bootstrap: str, group: str) -> int:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        (described,) = await admin.describe_consumer_groups([group])
+    finally:
+        await admin.close()
+    ((_, _, _, _, _, listed, *_),) = described.groups
+    return len(listed)
