@@ -14,6 +14,7 @@ from uuid import UUID
 import asyncpg
 from fastapi import Depends, Request
 
+from gateway.admitting import Admission
 from gateway.auth import KeyCheck
 from gateway.probes import Probe, State, ask_all, probes
 from gateway.recent import Recent
@@ -26,6 +27,8 @@ from infra.objects.store import ObjectStore
 from infra.postgres.keys import PresentedKey, Principal, verify_presented
 from infra.postgres.pool import open_pool
 from infra.postgres.sources import SecretBox, Source, find_by_name, find_source
+from infra.redis.client import open_redis
+from infra.redis.rates import Rates, SharedRates
 from infra.telemetry.logs import logger
 from schemas.chat import ReplyTo
 from schemas.dead_letters import DeadLetter
@@ -112,7 +115,10 @@ class Connections:
     box: SecretBox
     probes: Mapping[str, Probe] = field(default_factory=dict)
     uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS_AT_ONCE))
+    rates: Rates | None = None
+    """Counts events over all gateways; without it this one counts for itself."""
     keys: KeyCheck = field(init=False)
+    admission: Admission = field(init=False)
     sources: Recent[str, Source | None] = field(init=False)
     upload_sources: Recent[str, Source | None] = field(init=False)
     readiness: Recent[str, dict[str, State]] = field(init=False)
@@ -130,6 +136,7 @@ class Connections:
         async def ask(_: str) -> dict[str, State]:
             return await ask_all(self.probes)
 
+        self.admission = Admission(self.settings.event_rate, self.rates)
         self.keys = KeyCheck(verify, self.settings.key_cache_s)
         self.sources = Recent(find, self.settings.source_cache_s)
         self.upload_sources = Recent(find_uploads, self.settings.source_cache_s)
@@ -152,6 +159,7 @@ async def open_connections(environment: Environment) -> AsyncIterator[Connection
         stack.push_async_callback(_close, replies.close, settings.publish_timeout_s)
         records = RecordReader(environment.kafka.bootstrap)
         stack.push_async_callback(records.close)
+        redis = await stack.enter_async_context(open_redis(environment.redis))
         graph = Graph(lambda: _open_graph(environment))
         stack.push_async_callback(graph.close)
         yield Connections(
@@ -163,6 +171,7 @@ async def open_connections(environment: Environment) -> AsyncIterator[Connection
             graph=graph,
             box=SecretBox.from_settings(environment.secrets),
             probes=probes(environment, pool),
+            rates=SharedRates(redis, settings.event_rate),
         )
 
 

@@ -43,3 +43,5 @@ AUTHENTICATED = (Code.MISSING_KEY, Code.INVALID_KEY, Code.DEPENDENCY_UNAVAILABLE
 """What every route that needs a key may answer."""
 PUBLISHING = (Code.BROKER_UNAVAILABLE, Code.PAYLOAD_TOO_LARGE, Code.REQUEST_TIMEOUT)
 """What every route that takes a body and publishes may answer."""
+ACCEPTING = (*PUBLISHING, Code.TOO_MANY_EVENTS)
+"""What every route that puts a source's event on the log may answer."""

@@ -61,6 +61,7 @@ class Code(Enum):
     UNSUPPORTED_MEDIA_TYPE = Meaning(415, "Unsupported media type", "Send one of the content types in `detail`.")
     INVALID_REQUEST = Meaning(422, "Invalid request", "Fields are missing or wrong; `errors` points at each.")
     REFUSED = Meaning(422, "Refused", "The request is well-formed and can never be carried out.")
+    TOO_MANY_EVENTS = Meaning(429, "Too many events", "The workspace sends too fast; wait as `Retry-After` says.")
     INTERNAL_ERROR = Meaning(500, "Internal error", "A fault of ours; quote the `instance` to your operator.")
     ANSWER_FAILED = Meaning(502, "Answer failed", "A worker could not answer; `reply_code` says why.")
     BROKER_UNAVAILABLE = Meaning(503, "Log unavailable", "Kafka does not answer; nothing was accepted. Try again.")

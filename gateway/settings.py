@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from infra.redis.rates import Rate
 from infra.settings import (
     KafkaSettings,
     Neo4jSettings,
@@ -44,8 +45,23 @@ class GatewaySettings(Settings):
     """How long GET /v1/events/{id} waits for the ledger to hear of an event just accepted."""
     history_turns: int = Field(default=10, ge=0, le=100, alias="MILLRACE_HISTORY_TURNS")
     """Questions with their answers of a conversation that are sent along with the next question."""
+    events_per_s: int = Field(default=500, ge=1, alias="MILLRACE_EVENTS_PER_S")
+    """Events that a workspace may put on the log per second in the long run, over all gateways; then 429."""
+    events_burst: int = Field(default=5_000, ge=1, alias="MILLRACE_EVENTS_BURST")
+    """Events that it may put there at once after a rest; at least those of a second."""
     stop_timeout_s: int = Field(default=20, ge=1, le=300, alias="MILLRACE_STOP_TIMEOUT_S")
     """How long a stop waits for requests in flight."""
+
+    @model_validator(mode="after")
+    def _a_rate_that_can_be_reached(self) -> Self:
+        # Raises ValueError.
+        Rate(self.events_per_s, self.events_burst)
+        return self
+
+    @property
+    def event_rate(self) -> Rate:
+        """What a workspace may put on the log."""
+        return Rate(self.events_per_s, self.events_burst)
 
 
 @dataclass(frozen=True, slots=True)

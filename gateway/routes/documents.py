@@ -14,7 +14,7 @@ from gateway.accepting import accept
 from gateway.auth import NEEDS_KEY, Caller
 from gateway.connections import UPLOADS, Connections, Held
 from gateway.cursors import cursor_of, read_cursor
-from gateway.documenting import AUTHENTICATED, PUBLISHING, problems
+from gateway.documenting import ACCEPTING, AUTHENTICATED, problems
 from gateway.problems import Code, Problem
 from gateway.uploads import FORM, JSON, Description, NewDocument, Upload, read_upload
 from infra.postgres.corpus import StoredDocument, find_document, list_documents
@@ -111,7 +111,7 @@ def _form_schema() -> dict[str, Any]:
     response_model=AcceptedUpload,
     responses=problems(
         *AUTHENTICATED,
-        *PUBLISHING,
+        *ACCEPTING,
         Code.INVALID_JSON,
         Code.INVALID_FORM,
         Code.INVALID_REQUEST,
@@ -131,6 +131,8 @@ async def put_document(
     request: Request, caller: Caller, held: Held, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Take in a document: text as JSON, or a file as a multipart form. 202 means that the log holds it."""
+    # Before the body: one that is refused must not cost its memory.
+    await held.admission.admit(caller.workspace)
     upload = await read_upload(request)
     source = await _source(held, caller.workspace, upload.description.source)
     async with held.uploads:
@@ -206,12 +208,19 @@ async def read_document(document_id: UUID, caller: Caller, held: Held) -> Docume
     "/v1/documents/{document_id}",
     status_code=202,
     response_model=AcceptedDeletion,
-    responses=problems(*AUTHENTICATED, Code.BROKER_UNAVAILABLE, Code.DOCUMENT_NOT_FOUND, Code.INVALID_REQUEST),
+    responses=problems(
+        *AUTHENTICATED,
+        Code.BROKER_UNAVAILABLE,
+        Code.TOO_MANY_EVENTS,
+        Code.DOCUMENT_NOT_FOUND,
+        Code.INVALID_REQUEST,
+    ),
 )
 async def delete_document(
     document_id: UUID, caller: Caller, held: Held, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Delete a document from every index and the graph. GET /v1/events/{event_id} tells when that is done."""
+    await held.admission.admit(caller.workspace)
     document = await _document(held, caller.workspace, document_id)
     delivery = idempotency_key or str(uuid4())
     event = RawEvent(

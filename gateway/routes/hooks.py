@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from gateway.accepting import accept
 from gateway.connections import Held
-from gateway.documenting import PUBLISHING, problems
+from gateway.documenting import ACCEPTING, problems
 from gateway.problems import Code, Problem
 from gateway.signatures import github, standard
 from gateway.signatures.arrival import Arrival
@@ -62,7 +62,7 @@ class Accepted(BaseModel):
         Code.SOURCE_NOT_FOUND,
         Code.INVALID_HEADER,
         Code.DEPENDENCY_UNAVAILABLE,
-        *PUBLISHING,
+        *ACCEPTING,
     ),
     openapi_extra={
         "requestBody": {
@@ -79,6 +79,8 @@ async def receive_hook(connector: str, source: str, request: Request, held: Held
         registered = await _registered(held, connector, source)
         body = await request.body()
         arrival = await _trusted(registered, request.headers, body)
+        # Behind the signature: a stranger must not use up what the workspace may send.
+        await held.admission.admit(registered.workspace)
     except Problem as problem:
         label = connector if connector in SIGNED else "unknown"
         count(Metric.WEBHOOKS_REFUSED_TOTAL, label, problem.code.label)
