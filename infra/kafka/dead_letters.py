@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import Any
 from uuid import UUID
 
 from infra.kafka.codec import Record, origin_of
@@ -9,6 +10,7 @@ from schemas.dead_letters import UNKNOWN_WORKSPACE, DeadLetter, Header, Reason
 from schemas.envelope import Envelope, EnvelopeError, Origin
 from schemas.event import WORKSPACE_PATTERN, now
 from schemas.ids import deterministic_id
+from topics.catalogue import Topic
 
 MAX_DETAIL = 2_000
 ORIGIN = "origin"
@@ -17,6 +19,27 @@ ATTEMPTS = "attempts"
 redelivery of that record gives the same number."""
 MAX_ATTEMPTS = 2**31 - 1
 """The ledger's column is a 32-bit integer."""
+
+OF_THE_RECORD = frozenset(
+    {
+        Reason.INVALID_HEADERS,
+        Reason.INVALID_JSON,
+        Reason.SCHEMA_UNKNOWN,
+        Reason.SCHEMA_VIOLATION,
+        Reason.WORKSPACE_MISMATCH,
+        Reason.NULL_BODY,
+    }
+)
+"""Whoever decodes the record finds the same. Not so a schema that only an older reader does not know, nor a body that
+one reader's object store cannot give: those who read on would never hear of it."""
+
+
+def buried_by_another(worker: str, topic: Topic[Any], reason: Reason) -> bool:
+    """Tell whether another worker writes the dead letter about a record of `topic` that `worker` cannot decode.
+
+    It is the topic's first consumer's, so that a record which nobody can read has one letter and not one per reader.
+    """
+    return reason in OF_THE_RECORD and bool(topic.consumers) and topic.consumers[0] != worker
 
 
 def letter_for(

@@ -7,7 +7,7 @@
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from time import monotonic, perf_counter
 from typing import Any, Generic, TypeVar
@@ -16,7 +16,7 @@ from uuid import UUID
 from infra.errors import Transient
 from infra.kafka import failpoints
 from infra.kafka.codec import Record, decode, new_envelope
-from infra.kafka.dead_letters import letter_for
+from infra.kafka.dead_letters import buried_by_another, letter_for
 from infra.kafka.failpoints import Point
 from infra.kafka.outcomes import Dead, Retry, judge
 from infra.kafka.producer import Publisher
@@ -111,7 +111,11 @@ class Handling(Generic[Tools]):
             except Exception as error:  # noqa: BLE001 - judged, never swallowed
                 outcome = judge(error, attempt, self._backoff)
                 if isinstance(outcome, Dead):
-                    await self._bury(record, outcome, attempt, first_at, None)
+                    if buried_by_another(self._worker, subscription.topic, outcome.reason):
+                        self._ceiling.dead()
+                        count(Metric.RECORDS_TOTAL, self._worker, record.topic, "skipped")
+                    else:
+                        await self._bury(record, outcome, attempt, first_at, None)
                     return None
                 await self._wait(outcome, error)
             else:
@@ -160,26 +164,28 @@ class Handling(Generic[Tools]):
                 await failpoints.reach(Point.AFTER_PUBLISH, self._worker)
         observe(Metric.HANDLE_SECONDS, perf_counter() - started, self._worker, subscription.topic.name)
 
-    async def _publish(self, outgoing: Sequence[Outgoing], traces: dict[UUID, dict[str, str]]) -> None:
-        records = [
-            await self._publisher.encode(
-                event.topic,
+    async def _publish(self, outgoing: Sequence[Outgoing], traces: Mapping[UUID, dict[str, str]]) -> None:
+        if not outgoing:
+            return
+        time = now()
+        records = []
+        for event in outgoing:
+            cause = event.cause.envelope
+            envelope = new_envelope(
                 event.body,
-                new_envelope(
-                    event.body,
-                    id=derived_event_id(event.cause.envelope.id, self._worker, event.topic.name, event.part),
-                    source=event.cause.envelope.source,
-                    subject=event.topic.key(event.body),
-                    cause=event.cause.envelope.id,
-                    trace=traces.get(event.cause.envelope.id) or event.cause.envelope.trace,
-                ),
-                partition=event.partition,
-                tombstone=event.tombstone,
+                id=derived_event_id(cause.id, self._worker, event.topic.name, event.part),
+                source=cause.source,
+                subject=event.topic.key(event.body),
+                cause=cause.id,
+                trace=traces.get(cause.id, cause.trace) if traces else cause.trace,
+                time=time,
             )
-            for event in outgoing
-        ]
-        if records:
-            await self._publisher.send(records)
+            records.append(
+                await self._publisher.encode(
+                    event.topic, event.body, envelope, partition=event.partition, tombstone=event.tombstone
+                )
+            )
+        await self._publisher.send(records)
 
     async def _bury(self, record: Record, dead: Dead, attempts: int, first_at: datetime, root: UUID | None) -> None:
         self._ceiling.dead()

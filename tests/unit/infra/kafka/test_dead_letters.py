@@ -1,7 +1,8 @@
-from infra.kafka.dead_letters import letter_for
+from infra.kafka.dead_letters import buried_by_another, letter_for
 from schemas.dead_letters import DeadLetter, Reason
 from tests.events import AT
 from tests.records import RawRecord
+from topics.catalogue import DEAD_LETTERS, DOCUMENTS, RAW_EVENTS
 
 
 def letter(record: RawRecord) -> DeadLetter:
@@ -33,3 +34,14 @@ def test_a_record_without_a_readable_workspace_belongs_to_nobody() -> None:
     assert letter(RawRecord(headers=[("workspace", b"\xff")])).workspace == "unattributed"
     assert letter(RawRecord(headers=[])).workspace == "unattributed"
     assert letter(RawRecord(headers=[("workspace", b"UPPER CASE")])).workspace == "unattributed"
+
+
+def test_what_nobody_can_read_is_the_first_consumers_to_bury() -> None:
+    assert [buried_by_another(name, RAW_EVENTS, Reason.INVALID_JSON) for name in RAW_EVENTS.consumers] == [False, True]
+    assert [buried_by_another(name, DOCUMENTS, Reason.NULL_BODY) for name in DOCUMENTS.consumers] == [False, True, True]
+    assert not buried_by_another("ledger", DEAD_LETTERS, Reason.INVALID_HEADERS)
+
+
+def test_what_only_this_reader_cannot_read_is_its_own_to_bury() -> None:
+    for reason in (Reason.SCHEMA_UNSUPPORTED, Reason.BODY_MISSING, Reason.HANDLER_ERROR):
+        assert not buried_by_another("ledger", RAW_EVENTS, reason)
