@@ -29,7 +29,7 @@ async def said(door: Door, *steps: Step) -> Senders:
         "mill-1": Account("mr_key", {name: (f"/v1/hooks/generic/{name}", SECRET) for name in ("feed-a", "feed-b")})
     }
     client = httpx.AsyncClient(transport=httpx.MockTransport(door), base_url="http://door")
-    sending = Senders(client, accounts, made, 4)
+    sending = Senders([client] * 4, accounts, made)
     await sending.run(steps)
     return sending
 
