@@ -210,10 +210,14 @@ class Runtime(Generic[Tools]):
             gauge(Metric.LAG, records, self.worker.name, topic)
 
     async def _commit_regularly(self) -> None:
+        committed_at = monotonic()
         while True:
-            await asyncio.sleep(self._timing.commit_every_s)
-            await self.commit(self._lanes)
-            self._report_failures()
+            # A paused partition that has drained stands idle until the next look.
+            await asyncio.sleep(self._timing.balance_every_s)
+            if monotonic() - committed_at >= self._timing.commit_every_s:
+                committed_at = monotonic()
+                await self.commit(self._lanes)
+                self._report_failures()
             if self._membership.joined:
                 connection.check_fetching(self._membership.consumer)
                 self._balance(self._membership.consumer)

@@ -9,6 +9,7 @@ class Timing:
 
     commit_every_s: float = 0.2
     """Each commit is a round trip; what a crash leaves uncommitted is only handled again, and the sinks take it once."""
+    balance_every_s: float = 0.05
     poll_s: float = 0.5
     session_s: float = 10.0
     heartbeat_s: float = 1.0
