@@ -8,7 +8,7 @@ class Timing:
     """Seconds. `session_s` is how long a dead worker keeps its partitions; the rest follows from it."""
 
     commit_every_s: float = 0.2
-    """Each commit is a round trip; what a crash leaves uncommitted is only handled again, and the sinks take it once."""
+    """Each commit is a round trip; what a crash leaves uncommitted is handled again, and sinks take it once."""
     balance_every_s: float = 0.05
     poll_s: float = 0.5
     session_s: float = 10.0
