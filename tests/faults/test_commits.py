@@ -1,4 +1,4 @@
-"""What is committed while some of it is at work, what a redelivery publishes, and what the ledger makes of disorder."""
+"""What is committed while some of it is at work, what comes of repetition, and what the ledger makes of disorder."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import uuid4
 
+import httpx
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
@@ -22,6 +23,7 @@ from tests.faults.arena import Arena, note
 from tests.faults.conftest import Kept
 from tests.faults.invariants import C
 from tests.faults.running import Running, ending, host, hosting
+from tests.flow.tenant import Tenant
 from topics.catalogue import DOCUMENTS, RAW_EVENTS, RECEIPTS, Topic
 
 TIMING = Timing(session_s=2, heartbeat_s=0.3, poll_s=0.1, stop_grace_s=0.2)
@@ -173,6 +175,20 @@ async def test_what_is_published_again_is_the_same_event(arena: Arena, kept_mill
         ]
         assert len(ids) > 6, "nothing was published twice: the kill came too early"
         assert len(set(ids)) == 6, f"{topic.name}: {len(set(ids))} events of 6 deliveries"
+
+
+@pytest.mark.fault(19)
+async def test_a_webhook_repeated_side_by_side_is_one_event(
+    arena: Arena, mill: Running, door: Running, workspace: str
+) -> None:
+    headers = {"authorization": f"Bearer {await arena.key(workspace)}"}
+    async with httpx.AsyncClient(base_url=door.url, headers=headers, timeout=30) as client:
+        source = await Tenant(workspace, client).source("generic")
+        page = {"id": "repeated", "text": "A page that is announced again and again."}
+        ids = await asyncio.gather(*(source.accepted(page, "one-delivery") for _ in range(30)))
+    assert len(set(ids)) == 1
+    await eventually(lambda: done(arena, "millrace.normalizer", RAW_EVENTS), within=30, every=0.2)
+    assert len(await arena.sinks.bodies(DOCUMENTS, workspace)) == 1
 
 
 async def done(arena: Arena, group: str, topic: Topic) -> bool:
