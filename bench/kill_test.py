@@ -28,6 +28,7 @@ from bench.kill.findings import Fault, Findings
 from bench.kill.graph import compare_graph
 from bench.kill.grounds import Grounds, fresh_stack, gateway_of, open_accounts, own_cluster
 from bench.kill.killer import WEIGHTS, Killed, Killer, schedule
+from bench.kill.log import compare_log
 from bench.kill.memory import Memory
 from bench.kill.model import World
 from bench.kill.quiet import Watch, wait_for_quiet
@@ -38,6 +39,7 @@ from bench.kill.stream import Step, Stream
 from bench.kill.tables import Pool, compare_tables
 from bench.kill.vectors import compare_vectors
 from infra.neo4j.client import open_driver
+from infra.objects.store import ObjectStore
 from infra.postgres.indexes import live
 from infra.postgres.pool import open_pool
 from infra.qdrant.client import open_client
@@ -123,6 +125,8 @@ class Run:
             self.findings.add(Fault.REFUSED, "gateway", told)
         given = self.grounds.environment
         heads = await compare_tables(self.pool, world, self.findings)
+        objects = ObjectStore.open(given["OBJECT_STORE_URL"])
+        await compare_log(given["KAFKA_BOOTSTRAP_SERVERS"], objects, world, heads, self.findings)
         index = await live(self.pool)
         async with open_client(QdrantSettings.model_validate(given)) as qdrant:
             await compare_vectors(qdrant, index.collection, world, heads, self.findings)

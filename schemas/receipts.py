@@ -29,7 +29,10 @@ class Receipt(Event):
     version: Version | None = None
     operation: Operation | None = None
     documents: tuple[UUID, ...] = ()
-    """Normalizer only: the documents that the event became."""
+    """Normalizer only: the documents that the event became, those of which a newer state was published before left
+    out."""
+    superseded: tuple[UUID, ...] = ()
+    """Normalizer only: those left out. The event says nothing new of them, and no sink will hear of it."""
     parts: int = Field(default=0, ge=0)
     """Chunks written by the embedder, relations by the graph builder."""
     detail: str = ""

@@ -103,6 +103,15 @@ class World:
         """Return the events that must end as dead letters."""
         return (ended for ended in self.events.values() if ended.step.kind is Kind.POISON)
 
+    def overtaken(self, ended: Ended) -> bool:
+        """Tell whether another event has a newer state of the document: only then may this one be left out."""
+        if ended.document_id is None:
+            return False
+        newest = self.documents[ended.document_id].step
+        if ended.step.version is None:
+            return newest.event != ended.step.event
+        return (newest.version or 0) > ended.step.version
+
     def _play(self, step: Step) -> None:
         event_id = self.event_id(step)
         match step.kind:

@@ -34,7 +34,8 @@ class Report:
     @property
     def passed(self) -> bool:
         """The verdict: nothing differs, everything was compared, every kill took place."""
-        compared = all(self.findings.checked[what] for what in ("documents in Postgres", "vector points", "searches"))
+        needed = ("documents in Postgres", "documents in the log", "vector points", "searches")
+        compared = all(self.findings.checked[what] for what in needed)
         return self.findings.clean and compared and not self.killed.missed
 
     def as_json(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Compares Postgres with the model: documents, events, receipts, dead letters, inbox."""
 
 from collections import Counter
+from collections.abc import Set
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -18,8 +19,8 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 async def compare_tables(pool: Pool, world: World, findings: Findings) -> dict[UUID, Head]:
     """Compare, and return the version of every document, which the other sinks must agree with."""
     heads = await _documents(pool, world, findings)
-    await _events(pool, world, findings)
-    await _receipts(pool, world, findings)
+    superseded = await _events(pool, world, findings)
+    await _receipts(pool, world, superseded, findings)
     await _letters(pool, world, findings)
     await _inbox(pool, world, findings)
     return heads
@@ -50,10 +51,13 @@ async def _documents(pool: Pool, world: World, findings: Findings) -> dict[UUID,
     return heads
 
 
-async def _events(pool: Pool, world: World, findings: Findings) -> None:
+async def _events(pool: Pool, world: World, findings: Findings) -> set[UUID]:
+    """Compare, and return the events of which the normalizer says that a newer state was published before."""
     rows = await pool.fetch(
-        "select event_id, workspace, outcome, documents from events where workspace = any($1)", world.workspaces
+        "select event_id, workspace, outcome, documents, superseded from events where workspace = any($1)",
+        world.workspaces,
     )
+    superseded: set[UUID] = set()
     found = {row["event_id"]: row for row in rows}
     findings.checked["events in the ledger"] = len(found)
     for event_id in found.keys() - world.events.keys():
@@ -67,11 +71,17 @@ async def _events(pool: Pool, world: World, findings: Findings) -> None:
         documents = [wanted.document_id] if wanted.document_id else []
         if row["workspace"] != wanted.step.workspace:
             findings.add(Fault.CROSSED, SINK, f"event {event_id} stands in {row['workspace']}")
-        elif (row["outcome"], row["documents"]) != (outcome, documents):
+        elif (row["outcome"], [*row["documents"], *row["superseded"]]) != (outcome, documents):
             findings.add(Fault.LOST, SINK, f"event {event_id}: {row['outcome']}, wanted {outcome}")
+        elif row["superseded"]:
+            superseded.add(event_id)
+            if not world.overtaken(wanted):
+                findings.add(Fault.LOST, SINK, f"event {event_id} says the newest of its document and was left out")
+    findings.checked["superseded events"] = len(superseded)
+    return superseded
 
 
-async def _receipts(pool: Pool, world: World, findings: Findings) -> None:
+async def _receipts(pool: Pool, world: World, superseded: Set[UUID], findings: Findings) -> None:
     live = await pool.fetchval("select 'embedder/' || index_id from indexes where state = 'live'")
     rows = await pool.fetch(
         "select event_id, document_id, sink, version from receipts where workspace = any($1)", world.workspaces
@@ -85,6 +95,8 @@ async def _receipts(pool: Pool, world: World, findings: Findings) -> None:
         for sink in (live, "graph_builder")
     }
     for event_id, document_id, sink in wanted - held.keys():
+        if event_id in superseded:
+            continue
         findings.add(Fault.LOST, SINK, f"receipt of {sink} for event {event_id}, document {document_id}")
     # Which sinks give receipts is theirs to say; of which event and document, the stream's.
     spoken = {(event_id, document_id) for event_id, document_id, _ in wanted}

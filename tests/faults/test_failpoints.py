@@ -12,6 +12,7 @@ import pytest
 
 from bench.kill.findings import Findings
 from bench.kill.graph import compare_graph
+from bench.kill.log import compare_log
 from bench.kill.model import World
 from bench.kill.quiet import Watch, lag
 from bench.kill.stream import UPLOADS, Kind, Step, Stream, Way
@@ -73,6 +74,7 @@ async def differences(arena: Arena, world: World) -> Findings:
     """Compare every sink with the serial run."""
     findings = Findings()
     heads = await compare_tables(arena.sinks.pool, world, findings)
+    await compare_log(arena.sinks.bootstrap, arena.sinks.objects, world, heads, findings)
     await compare_vectors(arena.sinks.qdrant, arena.sinks.collection, world, heads, findings)
     await compare_graph(arena.sinks.graph, world, heads, findings)
     assert findings.checked["vector points"]

@@ -41,7 +41,8 @@ class NormalisedRow(NamedTuple):
     source: str
     outcome: str
     documents: str
-    """An array literal of Postgres."""
+    """An array literal of Postgres, as is `superseded`."""
+    superseded: str
     normalised_at: datetime
     detail: str
 
@@ -145,6 +146,7 @@ def normalised_row(receipt: Receipt) -> NormalisedRow | None:
         storable(receipt.source),
         "not_a_document" if receipt.outcome == "not_a_document" else "documents",
         array_text(receipt.documents),
+        array_text(receipt.superseded),
         receipt.at,
         storable(receipt.detail),
     )

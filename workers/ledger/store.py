@@ -37,14 +37,16 @@ where held.workspace = excluded.workspace
 
 # Before its raw event has been read an event has an empty connector and delivery, and no accepted_at.
 _NORMALISED = """
-insert into events as held (event_id, workspace, source, connector, delivery, outcome, documents, normalised_at, detail)
-select distinct on (event_id) event_id, workspace, source, '', '', outcome, documents::uuid[], normalised_at, detail
-from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[])
-  as t (event_id, workspace, source, outcome, documents, normalised_at, detail)
-order by event_id, normalised_at desc, outcome, documents, detail
+insert into events as held (
+    event_id, workspace, source, connector, delivery, outcome, documents, superseded, normalised_at, detail)
+select distinct on (event_id)
+    event_id, workspace, source, '', '', outcome, documents::uuid[], superseded::uuid[], normalised_at, detail
+from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::text[])
+  as t (event_id, workspace, source, outcome, documents, superseded, normalised_at, detail)
+order by event_id, normalised_at desc, outcome, documents, superseded, detail
 on conflict (event_id) do update set
-    outcome = excluded.outcome, documents = excluded.documents, normalised_at = excluded.normalised_at,
-    detail = excluded.detail
+    outcome = excluded.outcome, documents = excluded.documents, superseded = excluded.superseded,
+    normalised_at = excluded.normalised_at, detail = excluded.detail
 where held.workspace = excluded.workspace
   and (held.normalised_at is null or held.normalised_at <= excluded.normalised_at)
 """

@@ -1,5 +1,8 @@
 """What is published of a delivery."""
 
+from collections.abc import Set
+from uuid import UUID
+
 from infra.kafka.worker import Delivery, Outgoing
 from schemas.documents import DocumentVersion
 from schemas.event import now
@@ -12,17 +15,22 @@ from workers.normalizer.normalize import Outcome
 from workers.normalizer.sources.draft import NotADocument
 
 
-def announce(delivery: Delivery[RawEvent], outcome: Outcome) -> list[Outgoing]:
-    """Return the document versions of a delivery, tombstones behind the deletions, and its receipt last."""
+def announce(delivery: Delivery[RawEvent], outcome: Outcome, superseded: Set[UUID]) -> list[Outgoing]:
+    """Return the document versions of a delivery, tombstones behind the deletions, and its receipt last.
+
+    Of the documents in `superseded` a newer state was published before: only the receipt names them.
+    """
     if isinstance(outcome, NotADocument):
         return [_receipt(delivery, "not_a_document", detail=outcome.detail)]
+    published = tuple(version for version in outcome if version.document_id not in superseded)
     outgoing: list[Outgoing] = []
-    for version in outcome:
+    for version in published:
         part = str(version.document_id)
         outgoing.append(Outgoing(DOCUMENTS, version, cause=delivery, part=part))
         if version.operation == "delete":
             outgoing.append(Outgoing(DOCUMENTS, version, cause=delivery, part=f"{part}/tombstone", tombstone=True))
-    return [*outgoing, _receipt(delivery, "applied", outcome)]
+    detail = f"of {len(superseded)} documents a newer state was published before" if superseded else ""
+    return [*outgoing, _receipt(delivery, "applied", published, superseded, detail)]
 
 
 def announce_duplicate(delivery: Delivery[RawEvent]) -> list[Outgoing]:
@@ -34,6 +42,7 @@ def _receipt(
     delivery: Delivery[RawEvent],
     outcome: ReceiptOutcome,
     versions: tuple[DocumentVersion, ...] = (),
+    superseded: Set[UUID] = frozenset(),
     detail: str = "",
 ) -> Outgoing:
     raw = delivery.body
@@ -44,6 +53,7 @@ def _receipt(
         source=raw.source,
         outcome=outcome,
         documents=tuple(version.document_id for version in versions),
+        superseded=tuple(sorted(superseded)),
         parts=sum(len(version.chunks) for version in versions),
         detail=detail,
         at=now(),

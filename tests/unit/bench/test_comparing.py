@@ -9,10 +9,13 @@ import pytest
 
 from bench.kill.findings import Fault, Findings
 from bench.kill.graph import judge_edges, wanted_edges
+from bench.kill.log import judge_log
 from bench.kill.model import World
 from bench.kill.stream import Kind
 from bench.kill.vectors import judge_points, whole
 from infra.qdrant.points import Head
+from schemas.documents import DocumentVersion
+from tests.events import document
 from tests.unit.bench.worlds import hook, world
 
 TEXT = "one two three"
@@ -115,3 +118,30 @@ def test_findings_keep_a_few_examples_and_count_all() -> None:
     assert findings.total(Fault.LOST) == 30
     assert len(findings.examples[Fault.LOST, "vectors"]) == 10
     assert not findings.clean
+
+
+def last_said(text: str, version: int) -> DocumentVersion:
+    return document(text, version=version, workspace="mill-1", external_id="doc")
+
+
+def log_found(of: World, last: DocumentVersion | str | None, *, head: Head | None = None) -> set[Fault]:
+    """Compare a log in which `last` is the last record of the one document of `of`; a string: it is that key's."""
+    ((document_id, wanted),) = of.documents.items()
+    key = f"{wanted.workspace}/{document_id}"
+    words = {last: None} if isinstance(last, str) else {key: last}
+    findings = Findings()
+    judge_log(words, of, {document_id: head or Head(5, deleted=wanted.deleted)}, findings)
+    assert findings.checked["documents in the log"] == 1
+    return {fault for fault, _ in findings.counts}
+
+
+def test_each_break_of_the_log_is_found_as_what_it_is() -> None:
+    gone = world(hook(0, 4, text=TEXT), hook(1, 5, kind=Kind.DELETE))
+    assert log_found(made(), last_said(TEXT, 5)) == set()
+    assert log_found(gone, None) == set()
+    assert log_found(made(), last_said(TEXT, 4)) == {Fault.STALE}
+    assert log_found(made(), last_said("eno two", 5)) == {Fault.STALE}
+    assert log_found(made(), None) == {Fault.STALE}
+    assert log_found(gone, last_said(TEXT, 4)) == {Fault.STALE}
+    assert log_found(made(), "mill-9/of-others") == {Fault.LOST}
+    assert log_found(made(), "mill-1/unknown") == {Fault.LOST, Fault.DUPLICATED}

@@ -59,3 +59,9 @@ def test_equal_names_are_other_documents_in_other_workspaces() -> None:
     made = world(*steps(400))
     assert len({(each.workspace, each.source_id) for each in made.documents.values()}) == len(SOURCES)
     assert all(made.documents[made.canaries[each.step.canary]] is each for each in made.live(WORKSPACES[0]))
+
+
+def test_only_what_a_newer_state_overtakes_may_be_left_out() -> None:
+    made = world(hook(0, 5), hook(1, 9), hook(2, 7), hook(3, 9), upload(4), upload(5))
+    left_out = [made.overtaken(ended) for ended in made.events.values()]
+    assert left_out == [True, False, True, False, True, False]

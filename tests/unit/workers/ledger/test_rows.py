@@ -16,11 +16,13 @@ def test_an_accepted_event_keeps_its_coordinates() -> None:
 def test_only_the_normalizer_speaks_of_an_event() -> None:
     version = document()
     event = {"document_id": None, "version": None, "operation": None, "documents": (version.document_id,)}
+    event["superseded"] = (UUID(int=3),)
     told = receipt(version, "normalizer").model_copy(update=event)
     row = normalised_row(told)
     assert row is not None
     assert (row.outcome, row.documents) == ("documents", "{" + str(version.document_id) + "}")
     assert receipt_row(told) is None
+    assert row.superseded == "{00000000-0000-0000-0000-000000000003}"
     nothing = normalised_row(told.model_copy(update={"outcome": "not_a_document", "documents": ()}))
     assert nothing is not None
     assert (nothing.outcome, nothing.documents) == ("not_a_document", "{}")
