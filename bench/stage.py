@@ -1,215 +1,204 @@
-"""Events per second through one worker stage, against a bare aiokafka loop doing the same bytes in the same run.
+"""What one worker stage costs, against a bare aiokafka loop doing the same bytes in the same run.
 
-    KAFKA_BOOTSTRAP_SERVERS=host:port python -m bench.stage [--events 20000] [--rounds 3]
+    KAFKA_BOOTSTRAP_SERVERS=host:port python -m bench.stage [--events 20000] [--rounds 5] [--json]
 
-A stage consumes, validates, decides, publishes one event per event, and commits. The reference does the same with
-nothing but aiokafka: getmany(500), send, flush, commit, no validation. Figures are the median of the rounds with their
-range; machines are noisy, so read the ratios.
+A stage consumes, validates, decides, publishes one event per event, and commits. The bare loop does the same with
+nothing but aiokafka and no validation: getmany(500), send, gather, commit. Both run under uvloop, as `workers.host`
+does, and with the same producer settings; a second bare loop has aiokafka's own batch size. Printed are
+
+- events per second, and CPU time of this process per event (client side only, both from the first records on);
+- the time from the acknowledgement of a record to the appearance of its follow-up, one event at a time;
+- what the checks of one event cost.
+
+Machines are noisy: ways alternate within a round, their order changes from round to round, and each ratio is taken
+within its round. Figures are medians with their range; read the ratios.
 """
 
 import argparse
 import asyncio
+import json
 import os
 import statistics
+import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from time import perf_counter
-from uuid import uuid4
+from timeit import repeat
+from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+import uvloop
 
-from infra.kafka.codec import encode, new_envelope
-from infra.kafka.producer import Publisher
-from infra.kafka.runtime import Runtime
-from infra.kafka.worker import Delivery, Micro, Outgoing, Worker
+from bench.stages import Bench, Sample, event, topic
+from infra.kafka import connection
+from infra.kafka.codec import new_envelope
 from infra.objects.store import ObjectStore
 from infra.telemetry import logs
-from schemas.ids import event_id
+from schemas.envelope import Envelope
+from schemas.ids import derived_event_id
 from schemas.raw import RawEvent
-from topics.catalogue import Topic
 
-PARTITIONS = 3
+BARE = "bare aiokafka (reference)"
+WAYS = (BARE, "bare aiokafka, 16 KiB batches", "stage, micro-batches of 500", "stage, single, 16 at once")
+HOPS = (BARE, "stage, micro-batches of 500", "stage, single, 16 at once")
 
 
-def topic(name: str) -> Topic[RawEvent]:
-    """Declare a topic of this run."""
-    return Topic(
-        name=f"bench.{name}.{uuid4().hex[:8]}",
-        body=RawEvent,
-        key=lambda event: event.subject,
-        partitions=PARTITIONS,
-        retention=None,
-        compacted=False,
-        max_bytes=1_000_000,
-        producers=(),
-        consumers=(),
-        purpose="bench",
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Median and range."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """Summarise `values`."""
+        return cls(statistics.median(values), min(values), max(values))
+
+    def shown(self, digits: int) -> str:
+        """Return it as text."""
+        return f"{self.median:,.{digits}f} [{self.least:,.{digits}f} to {self.most:,.{digits}f}]"
+
+
+def ways(bench: Bench) -> dict[str, Callable[[], Awaitable[Sample]]]:
+    """Return what is compared, by name."""
+    runs = (
+        bench.bare,
+        lambda: bench.bare(own_batch_size=True),
+        lambda: bench.staged(micro=True),
+        lambda: bench.staged(micro=False),
     )
+    return dict(zip(WAYS, runs, strict=True))
 
 
-def event(number: int) -> RawEvent:
-    """Return an event whose record body is about 1 kB."""
-    return RawEvent(
-        workspace="bench",
-        event_id=event_id("bench", "src", str(number)),
-        source="src",
-        connector="generic",
-        delivery=str(number),
-        subject=str(number % 997),
-        received_at=datetime.now(UTC),
-        body=b"x" * 600,
-    )
-
-
-class Counted:
-    """Tells when a stage has seen all events."""
-
-    def __init__(self, expected: int) -> None:
-        self.expected = expected
-        self.seen = 0
-        self.complete = asyncio.Event()
-
-    def add(self, events: int) -> None:
-        """Count handled events."""
-        self.seen += events
-        if self.seen >= self.expected:
-            self.complete.set()
-
-
-class Bench:
-    """One input topic filled once; each way of running the stage reads it with a group of its own."""
-
-    def __init__(self, bootstrap: str, objects: ObjectStore, events: int) -> None:
-        self.bootstrap = bootstrap
-        self.objects = objects
-        self.events = events
-        self.source = topic("in")
-        self.sink = topic("out")
-
-    async def fill(self) -> int:
-        """Create the topics, publish the events, return the bytes of one record body."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
-        await admin.start()
-        await admin.create_topics([NewTopic(each.name, PARTITIONS, 1) for each in (self.source, self.sink)])
-        await admin.close()
-        publisher = await Publisher.open([self.bootstrap], self.objects)
-        size = 0
-        for first in range(0, self.events, 500):
-            records = []
-            for number in range(first, min(first + 500, self.events)):
-                body = event(number)
-                envelope = new_envelope(body, id=body.event_id, source="src")
-                records.append(await encode(self.source, body, envelope, self.objects))
-            size = len(records[0].value or b"")
-            await publisher.send(records)
-        await publisher.close()
-        return size
-
-    async def bare(self) -> float:
-        """Run the reference; return seconds."""
-        consumer = AIOKafkaConsumer(
-            self.source.name,
-            bootstrap_servers=self.bootstrap,
-            group_id=f"bare-{uuid4()}",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-        )
-        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all", enable_idempotence=True)
-        await consumer.start()
-        await producer.start()
-        started, seen = 0.0, 0
-        while seen < self.events:
-            fetched = await consumer.getmany(timeout_ms=500, max_records=500)
-            started = started or perf_counter()
-            waiting = [
-                await producer.send(self.sink.name, record.value, key=record.key, headers=list(record.headers))
-                for records in fetched.values()
-                for record in records
-            ]
-            await asyncio.gather(*waiting)
-            seen += len(waiting)
-            await consumer.commit()
-        took = perf_counter() - started
-        await consumer.stop()
-        await producer.stop()
-        return took
-
-    async def staged(self, micro: bool) -> float:
-        """Run the stage through the delivery runtime; return seconds."""
-        counted = Counted(self.events)
-        started: list[float] = []
-
-        @asynccontextmanager
-        async def tools() -> AsyncIterator[Counted]:
-            yield counted
-
-        worker = Worker(f"bench-{uuid4().hex[:8]}", tools=tools)
-
-        async def batch(deliveries: Sequence[Delivery[RawEvent]], tools: Counted) -> Iterable[Outgoing]:
-            started.append(perf_counter())
-            tools.add(len(deliveries))
-            return [Outgoing(self.sink, delivery.body, cause=delivery) for delivery in deliveries]
-
-        async def single(delivery: Delivery[RawEvent], tools: Counted) -> Iterable[Outgoing]:
-            return await batch([delivery], tools)
-
-        if micro:
-            worker.handles(self.source, Micro(records=500))(batch)
-        else:
-            worker.handles_each(self.source, concurrency=16)(single)
-        publisher = await Publisher.open([self.bootstrap], self.objects)
-        runtime = Runtime(worker, [self.bootstrap], publisher, self.objects)
-        running = asyncio.create_task(runtime.run())
-        await counted.complete.wait()
-        runtime.stop()
-        await running
-        took = perf_counter() - started[0]
-        await publisher.close()
-        return took
-
-
-async def measure(bench: Bench, rounds: int) -> None:
-    """Print events per second of each way, interleaved so that a noisy moment hits all."""
-    size = await bench.fill()
-    ways: dict[str, Callable[[], Awaitable[float]]] = {
-        "bare aiokafka (reference)": bench.bare,
-        "stage, micro-batches of 500": lambda: bench.staged(micro=True),
-        "stage, single, 16 at once": lambda: bench.staged(micro=False),
+async def throughput(bench: Bench, rounds: int) -> dict[str, Any]:
+    """Return per way: events per second, CPU microseconds per event, ratio of the rate to that of the reference."""
+    runs = list(ways(bench).items())
+    samples: dict[str, list[Sample]] = {name: [] for name, _ in runs}
+    for number in range(rounds):
+        first = number % len(runs)
+        for name, run in runs[first:] + runs[:first]:
+            samples[name].append(await run())
+            print(f"round {number + 1} of {rounds}: {name}", file=sys.stderr)
+    reference = samples[BARE]
+    return {
+        name: {
+            "events_per_s": Spread.of([bench.events / sample.seconds for sample in taken]),
+            "cpu_us_per_event": Spread.of([sample.cpu_seconds / bench.events * 1e6 for sample in taken]),
+            "rate_ratio": Spread.of([bare.seconds / own.seconds for bare, own in zip(reference, taken, strict=True)]),
+            "cpu_ratio": Spread.of(
+                [own.cpu_seconds / bare.cpu_seconds for bare, own in zip(reference, taken, strict=True)]
+            ),
+        }
+        for name, taken in samples.items()
     }
-    rates: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, run in ways.items():
-            rates[name].append(bench.events / await run())
-    reference = statistics.median(rates["bare aiokafka (reference)"])
-    print(f"{bench.events} events of {size} bytes, {PARTITIONS} partitions, {rounds} rounds")
-    for name, values in rates.items():
-        middle = statistics.median(values)
-        print(
-            f"{name:30} {middle:9,.0f} /s  [{min(values):,.0f} to {max(values):,.0f}]  ratio {middle / reference:.2f}"
+
+
+async def latency(bench: Bench, rounds: int, probes: int) -> dict[str, Any]:
+    """Return per way: milliseconds from acknowledgement to follow-up, median and p99 of each round."""
+    hops: dict[str, Callable[[], Awaitable[list[float]]]] = dict(
+        zip(
+            HOPS,
+            (
+                lambda: bench.bare_hops(probes),
+                lambda: bench.staged_hops(probes, micro=True),
+                lambda: bench.staged_hops(probes, micro=False),
+            ),
+            strict=True,
         )
+    )
+    taken: dict[str, list[list[float]]] = {name: [] for name in hops}
+    for number in range(rounds):
+        for name, run in hops.items():
+            taken[name].append([seconds * 1_000 for seconds in await run()])
+            print(f"hops, round {number + 1} of {rounds}: {name}", file=sys.stderr)
+    p50 = {name: [statistics.median(times) for times in each] for name, each in taken.items()}
+    p99 = {name: [statistics.quantiles(times, n=100)[98] for times in each] for name, each in taken.items()}
+    return {
+        name: {
+            "p50_ms": Spread.of(p50[name]),
+            "p99_ms": Spread.of(p99[name]),
+            "added_p50_ms": Spread.of([own - bare for own, bare in zip(p50[name], p50[BARE], strict=True)]),
+            "added_p99_ms": Spread.of([own - bare for own, bare in zip(p99[name], p99[BARE], strict=True)]),
+        }
+        for name in hops
+    }
+
+
+def checks() -> dict[str, Spread]:
+    """Return the microseconds that the steps of one event take, each alone."""
     body = event(0)
     text = body.model_dump_json().encode()
-    started = perf_counter()
-    for _ in range(5_000):
-        RawEvent.model_validate_json(text)
-    print(f"schema validation of one event  {(perf_counter() - started) / 5_000 * 1e6:.1f} us")
+    own = topic("checks")
+    envelope = new_envelope(body, id=body.event_id, source="src", subject="0", cause=body.event_id)
+    headers = envelope.headers()
+    steps: dict[str, Callable[[], object]] = {
+        "body validated against its schema": lambda: RawEvent.model_validate_json(text),
+        "headers validated": lambda: Envelope.from_headers(headers),
+        "body written": body.model_dump_json,
+        "headers written": envelope.headers,
+        "deterministic id": lambda: derived_event_id(body.event_id, "bench", own.name, ""),
+    }
+    return {
+        name: Spread.of([seconds / 2_000 * 1e6 for seconds in repeat(step, number=2_000, repeat=9)])
+        for name, step in steps.items()
+    }
+
+
+async def measure(bench: Bench, rounds: int, probes: int) -> dict[str, Any]:
+    """Return all figures."""
+    size = await bench.fill()
+    return {
+        "events": bench.events,
+        "body_bytes": size,
+        "partitions": bench.source.partitions,
+        "rounds": rounds,
+        "loop": type(asyncio.get_running_loop()).__module__,
+        "ways": await throughput(bench, rounds),
+        "hops": await latency(bench, rounds, probes),
+        "steps_us": checks(),
+    }
+
+
+def show(figures: dict[str, Any]) -> None:
+    """Print the figures as tables."""
+    print(
+        f"{figures['events']} events of {figures['body_bytes']} bytes, {figures['partitions']} partitions, "
+        f"{figures['rounds']} rounds, {figures['loop']}"
+    )
+    for name, found in figures["ways"].items():
+        print(
+            f"{name:32} {found['events_per_s'].shown(0):>32} /s   ratio {found['rate_ratio'].shown(2):22}"
+            f"   CPU {found['cpu_us_per_event'].shown(1)} us/event"
+        )
+    for name, found in figures["hops"].items():
+        print(
+            f"{name:32} hop p50 {found['p50_ms'].shown(2)} ms   p99 {found['p99_ms'].shown(2)} ms"
+            f"   added p50 {found['added_p50_ms'].shown(2)} ms"
+        )
+    for name, found in figures["steps_us"].items():
+        print(f"{name:36} {found.shown(2)} us")
 
 
 def main() -> None:
     """Parse arguments and measure."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=20_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--probes", type=int, default=200, help="events sent one at a time per round and way")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     arguments = parser.parse_args()
     logs.configure("ERROR")
+    connection.survive_resets()
     with tempfile.TemporaryDirectory() as folder:
         objects = ObjectStore.open(Path(folder).as_uri())
         bench = Bench(os.environ["KAFKA_BOOTSTRAP_SERVERS"], objects, arguments.events)
-        asyncio.run(measure(bench, arguments.rounds))
+        figures = uvloop.run(measure(bench, arguments.rounds, arguments.probes))
+    if arguments.json:
+        print(json.dumps(figures, indent=1, default=asdict))
+    else:
+        show(figures)
 
 
 if __name__ == "__main__":

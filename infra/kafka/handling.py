@@ -7,7 +7,7 @@
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from time import monotonic, perf_counter
 from typing import Any, Generic, TypeVar
@@ -164,26 +164,28 @@ class Handling(Generic[Tools]):
                 await failpoints.reach(Point.AFTER_PUBLISH, self._worker)
         observe(Metric.HANDLE_SECONDS, perf_counter() - started, self._worker, subscription.topic.name)
 
-    async def _publish(self, outgoing: Sequence[Outgoing], traces: dict[UUID, dict[str, str]]) -> None:
-        records = [
-            await self._publisher.encode(
-                event.topic,
+    async def _publish(self, outgoing: Sequence[Outgoing], traces: Mapping[UUID, dict[str, str]]) -> None:
+        if not outgoing:
+            return
+        time = now()
+        records = []
+        for event in outgoing:
+            cause = event.cause.envelope
+            envelope = new_envelope(
                 event.body,
-                new_envelope(
-                    event.body,
-                    id=derived_event_id(event.cause.envelope.id, self._worker, event.topic.name, event.part),
-                    source=event.cause.envelope.source,
-                    subject=event.topic.key(event.body),
-                    cause=event.cause.envelope.id,
-                    trace=traces.get(event.cause.envelope.id) or event.cause.envelope.trace,
-                ),
-                partition=event.partition,
-                tombstone=event.tombstone,
+                id=derived_event_id(cause.id, self._worker, event.topic.name, event.part),
+                source=cause.source,
+                subject=event.topic.key(event.body),
+                cause=cause.id,
+                trace=(traces and traces.get(cause.id)) or cause.trace,
+                time=time,
             )
-            for event in outgoing
-        ]
-        if records:
-            await self._publisher.send(records)
+            records.append(
+                await self._publisher.encode(
+                    event.topic, event.body, envelope, partition=event.partition, tombstone=event.tombstone
+                )
+            )
+        await self._publisher.send(records)
 
     async def _bury(self, record: Record, dead: Dead, attempts: int, first_at: datetime, root: UUID | None) -> None:
         self._ceiling.dead()

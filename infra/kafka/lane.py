@@ -37,7 +37,8 @@ class Lane(Generic[Tools]):
         self._subscription = subscription
         self._handling = handling
         self._limits = limits
-        self._queue: deque[Record] = deque()
+        self._queue: deque[tuple[Record, int]] = deque()
+        """Records with their sizes."""
         self._held_records = 0
         self._held_bytes = 0
         self._arrived = asyncio.Event()
@@ -81,10 +82,11 @@ class Lane(Generic[Tools]):
         if not self._held_records:
             self._advanced_at = monotonic()
         for record in records:
+            size = _size(record)
             self.progress.start(record.offset)
-            self._queue.append(record)
+            self._queue.append((record, size))
             self._held_records += 1
-            self._held_bytes += _size(record)
+            self._held_bytes += size
             self._next = record.offset + 1
         self._arrived.set()
 
@@ -112,10 +114,9 @@ class Lane(Generic[Tools]):
 
     async def _run_batches(self, mode: Micro) -> None:
         while await self._something():
-            batch = self._take(mode)
+            batch, size = self._take(mode)
             await self._handling.settle(batch, self._subscription)
-            for record in batch:
-                self._finish(record)
+            self._finish(batch, size)
 
     async def _run_each(self, mode: Each) -> None:
         tails: dict[bytes | None, asyncio.Task[None]] = {}
@@ -126,20 +127,20 @@ class Lane(Generic[Tools]):
                     await slots.acquire()
                     if self._closing:
                         break
-                    record = self._queue.popleft()
+                    record, size = self._queue.popleft()
                     earlier = tails.get(record.key)
-                    task = group.create_task(self._one(record, earlier))
+                    task = group.create_task(self._one(record, size, earlier))
                     tails[record.key] = task
                     task.add_done_callback(_forget(tails, record.key, slots))
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from failures
 
-    async def _one(self, record: Record, earlier: asyncio.Task[None] | None) -> None:
+    async def _one(self, record: Record, size: int, earlier: asyncio.Task[None] | None) -> None:
         if earlier is not None:
             # Records of one key stay in order, whatever the concurrency.
             await asyncio.wait([earlier])
         await self._handling.settle([record], self._subscription)
-        self._finish(record)
+        self._finish([record], size)
 
     async def _something(self) -> bool:
         """Wait for a record; False when the lane closes."""
@@ -148,21 +149,22 @@ class Lane(Generic[Tools]):
             await self._arrived.wait()
         return not self._closing
 
-    def _take(self, mode: Micro) -> list[Record]:
-        batch = [self._queue.popleft()]
-        size = _size(batch[0])
-        while self._queue and len(batch) < mode.records and size + _size(self._queue[0]) <= mode.bytes:
-            batch.append(self._queue.popleft())
-            size += _size(batch[-1])
-        return batch
+    def _take(self, mode: Micro) -> tuple[list[Record], int]:
+        record, held = self._queue.popleft()
+        batch = [record]
+        while self._queue and len(batch) < mode.records and held + self._queue[0][1] <= mode.bytes:
+            record, size = self._queue.popleft()
+            batch.append(record)
+            held += size
+        return batch, held
 
-    def _finish(self, record: Record) -> None:
+    def _finish(self, records: Sequence[Record], size: int) -> None:
         before = self.progress.committable
-        self.progress.finish(record.offset)
+        self.progress.finish_all([record.offset for record in records])
         if self.progress.committable != before:
             self._advanced_at = monotonic()
-        self._held_records -= 1
-        self._held_bytes -= _size(record)
+        self._held_records -= len(records)
+        self._held_bytes -= size
 
 
 def _forget(

@@ -1,6 +1,7 @@
 """Which offset of a partition may be committed."""
 
 from collections import deque
+from collections.abc import Iterable
 
 
 class Progress:
@@ -33,8 +34,15 @@ class Progress:
 
     def finish(self, offset: int) -> None:
         """Mark a started record as finished."""
-        self._finished.add(offset)
-        while self._started and self._started[0] in self._finished:
-            first = self._started.popleft()
-            self._finished.discard(first)
+        self.finish_all((offset,))
+
+    def finish_all(self, offsets: Iterable[int]) -> None:
+        """Mark started records as finished."""
+        started, finished = self._started, self._finished
+        finished.update(offsets)
+        first = None
+        while started and started[0] in finished:
+            first = started.popleft()
+            finished.discard(first)
+        if first is not None:
             self._committable = first + 1

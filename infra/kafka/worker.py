@@ -15,7 +15,7 @@ with the same delivery: redelivery, replay and redrive all do that.
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from schemas.envelope import Envelope, Origin
 from schemas.event import Event
@@ -25,8 +25,7 @@ Body = TypeVar("Body", bound=Event)
 Tools = TypeVar("Tools")
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery(Generic[Body]):
+class Delivery(NamedTuple, Generic[Body]):
     """One record, decoded: its body validated, its headers read."""
 
     body: Body
@@ -36,8 +35,7 @@ class Delivery(Generic[Body]):
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """An event to publish. Its envelope (id, workspace, cause, trace) is made by the runtime from the delivery."""
 
     topic: Topic[Any]

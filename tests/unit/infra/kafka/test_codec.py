@@ -129,3 +129,23 @@ async def test_a_tombstone_of_a_compacted_topic_is_no_event(objects: ObjectStore
 async def test_a_topic_refuses_to_carry_another_schema(objects: ObjectStore) -> None:
     with pytest.raises(TypeError, match="documents carries DocumentVersion"):
         await encoded(DOCUMENTS, raw_event(), objects)
+
+
+async def test_a_body_is_written_as_pydantic_writes_it(objects: ObjectStore) -> None:
+    for topic, body in (
+        (RAW_EVENTS, raw_event(body=b"\xff", attributes={"a": "é"})),
+        (DOCUMENTS, document("Ein „Text“")),
+    ):
+        sent = await encoded(topic, body, objects)  # type: ignore[arg-type]
+        assert sent.value == body.model_dump_json().encode()
+
+
+async def test_an_older_schema_version_is_read_and_other_spellings_of_a_version_are_no_surprise(
+    objects: ObjectStore,
+) -> None:
+    sent = await encoded(RAW_EVENTS, raw_event(), objects)
+    for _ in range(2):
+        for version in (b"raw.event/0", b"raw.event/1", b"raw.event/01"):
+            assert await decode(record(sent, headers=replaced(sent, "schema", version)), RAW_EVENTS, objects)
+        for version in (b"raw.event/2", b"raw.event/-1", b"raw.event/", b"raw.event", b"raw.event/1/1"):
+            await refusal(record(sent, headers=replaced(sent, "schema", version)), objects)

@@ -239,3 +239,15 @@ async def test_records_deleted_unread_show_as_a_gap_and_compaction_does_not(tmp_
     assert bench.lane.skipped([RawRecord(offset=8)]) == 0
     assert bench.lane.skipped([RawRecord(offset=20), RawRecord(offset=21)]) == 12
     await bench.lane.close(1)
+
+
+@pytest.mark.parametrize("mode", [Micro(records=3), Micro(records=10, bytes=1_500), Each(concurrency=2)])
+async def test_what_is_finished_is_held_no_more(mode: Micro | Each, tmp_path: Path) -> None:
+    """Bytes that stayed counted would pause the partition for good."""
+    bench = Bench(tmp_path, mode, Limits(records=1_000, bytes=2_000))
+    await bench.offer(*(str(number) for number in range(10)))
+    assert bench.lane.full
+    await eventually(lambda: bench.lane.progress.committable == 10)
+    await eventually(lambda: bench.lane.held == 0)
+    assert bench.lane._held_bytes == 0
+    await bench.lane.close(1)

@@ -43,9 +43,12 @@ def test_a_commit_never_covers_an_unfinished_record(offsets: set[int], random: o
     for offset in sorted(offsets):
         progress.start(offset)
     unfinished = set(offsets)
-    for offset in data.draw(st.permutations(sorted(offsets))):
-        progress.finish(offset)
-        unfinished.discard(offset)
+    order = data.draw(st.permutations(sorted(offsets)))
+    while order:
+        together = data.draw(st.integers(1, 5))
+        group, order = order[:together], order[together:]
+        progress.finish_all(group)
+        unfinished.difference_update(group)
         assert progress.unfinished == len(unfinished)
         if progress.committable is not None:
             assert all(other >= progress.committable for other in unfinished)
