@@ -56,6 +56,8 @@ class DeadLetter(Event):
     event_id: UUID | None
     """The accepted event behind the record where its headers tell, else None."""
     source: str = ""
+    """Id of the registered source where the record's body tells it, else empty. Letters of earlier releases hold the
+    record's `ce_source` instead."""
     reason: Reason
     detail: str = Field(max_length=2_000)
     worker: str

@@ -43,12 +43,21 @@ def buried_by_another(worker: str, topic: Topic[Any], reason: Reason) -> bool:
 
 
 def letter_for(
-    record: Record, *, worker: str, reason: Reason, detail: str, attempts: int, first_at: datetime, root: UUID | None
+    record: Record,
+    *,
+    worker: str,
+    reason: Reason,
+    detail: str,
+    attempts: int,
+    first_at: datetime,
+    root: UUID | None,
+    source: str = "",
 ) -> DeadLetter:
     """Return the dead letter of `record`: original bytes, headers and coordinates.
 
-    `root` is the accepted event behind the record, where the body told it; else its own event id counts. A redriven
-    record has the letter of its origin again, with the attempts of all its lives.
+    `root` is the accepted event behind the record and `source` the id of its source, where the body told them; else its
+    own event id counts, and no source. A redriven record has the letter of its origin again, with the attempts of all
+    its lives.
     """
     envelope = _readable(record)
     origin = first_place(record)
@@ -57,7 +66,7 @@ def letter_for(
         workspace=workspace,
         letter_id=deterministic_id("letter", worker, origin.topic, str(origin.partition), str(origin.offset)),
         event_id=root or (envelope.id if envelope else None),
-        source=envelope.source if envelope else "",
+        source=source,
         reason=reason,
         detail=detail[:MAX_DETAIL],
         worker=worker,

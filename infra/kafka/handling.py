@@ -26,7 +26,7 @@ from infra.kafka.worker import Delivery, Outgoing, Subscription
 from infra.objects.store import ObjectStore
 from infra.telemetry.logs import logger
 from infra.telemetry.metrics import Metric, count, observe
-from schemas.event import now
+from schemas.event import Event, now
 from schemas.ids import derived_event_id
 from topics.catalogue import DEAD_LETTERS
 
@@ -142,7 +142,7 @@ class Handling(Generic[Tools]):
                 if isinstance(outcome, Dead):
                     record, delivery = pairs[0]
                     self._log_bug(error, outcome, delivery)
-                    await self._bury(record, outcome, attempt, first_at, getattr(delivery.body, "event_id", None))
+                    await self._bury(record, outcome, attempt, first_at, delivery.body)
                     return
                 await self._wait(outcome, error)
             else:
@@ -187,7 +187,7 @@ class Handling(Generic[Tools]):
             )
         await self._publisher.send(records)
 
-    async def _bury(self, record: Record, dead: Dead, attempts: int, first_at: datetime, root: UUID | None) -> None:
+    async def _bury(self, record: Record, dead: Dead, attempts: int, first_at: datetime, body: Event | None) -> None:
         self._ceiling.dead()
         count(Metric.DEAD_LETTERS_TOTAL, self._worker, record.topic, dead.reason)
         count(Metric.RECORDS_TOTAL, self._worker, record.topic, "dead")
@@ -203,7 +203,8 @@ class Handling(Generic[Tools]):
             detail=dead.detail,
             attempts=attempts,
             first_at=first_at,
-            root=root,
+            root=getattr(body, "event_id", None),
+            source=getattr(body, "source", ""),
         )
         envelope = new_envelope(letter, id=letter.letter_id, source=letter.source or "/unknown", cause=letter.event_id)
         attempt = 0

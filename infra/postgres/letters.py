@@ -18,7 +18,8 @@ LetterState = Literal["open", "redriven", "discarded"]
 _COLUMNS = """letter_id, workspace, event_id, source, reason, detail, worker, attempts, topic, partition, "offset",
     letter_partition, letter_offset, first_at, last_at, state"""
 
-# A letter's own `source` is its record's `ce_source`, who published it; operators mean the source of the event behind.
+# The source of the event behind a letter: letters of earlier releases hold their record's `ce_source` instead, and one
+# whose body could not be read holds none.
 _LETTERS = """(
     select d.letter_id, d.workspace, d.event_id, coalesce(e.source, d.source) as source, d.reason, d.detail, d.worker,
            d.attempts, d.topic, d.partition, d."offset", d.letter_partition, d.letter_offset, d.first_at, d.last_at,

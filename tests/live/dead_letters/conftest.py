@@ -149,7 +149,7 @@ def accept(publisher: Publisher) -> Accept:
 
     async def put(delivery: str, workspace: str, **fields: Any) -> RawEvent:
         body = raw_event(delivery, workspace=workspace, subject=delivery, **fields)
-        await publisher.publish(RAW_EVENTS, body, new_envelope(body, id=body.event_id, source="src_a"))
+        await publisher.publish(RAW_EVENTS, body, new_envelope(body, id=body.event_id, source="/gateway"))
         return body
 
     return put

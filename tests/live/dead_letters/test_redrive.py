@@ -19,6 +19,8 @@ async def test_a_redriven_record_is_the_same_event_and_its_effect_is_had_once(
     event = await accept("d1", workspace)
     letter = await one_letter(pool, workspace)
     assert (letter.event_id, letter.reason, letter.topic) == (event.event_id, "refused_by_sink", "raw.events")
+    held = await pool.fetchval("select source from dead_letters where letter_id = $1", letter.letter_id)
+    assert held == event.source, "who put the record on the log is not where the event came from"
     dry = await millrace("dead-letters", "redrive", "--workspace", workspace, "--dry-run", "--json")
     assert (dry.status, dry.json["redriven"], dry.json["dry_run"]) == (0, 1, True), dry.err
     assert (await one_letter(pool, workspace)).state == "open"

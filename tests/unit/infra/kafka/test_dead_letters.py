@@ -1,14 +1,16 @@
+from typing import Any
+
+from infra.kafka.codec import new_envelope
 from infra.kafka.dead_letters import buried_by_another, letter_for
 from schemas.dead_letters import DeadLetter, Reason
-from tests.events import AT
+from tests.events import AT, raw_event
 from tests.records import RawRecord
 from topics.catalogue import DEAD_LETTERS, DOCUMENTS, RAW_EVENTS
 
 
-def letter(record: RawRecord) -> DeadLetter:
-    return letter_for(
-        record, worker="normalizer", reason=Reason.INVALID_JSON, detail="x" * 9_000, attempts=2, first_at=AT, root=None
-    )
+def letter(record: RawRecord, **told: Any) -> DeadLetter:
+    fields: dict[str, Any] = {"reason": Reason.INVALID_JSON, "detail": "x" * 9_000, "attempts": 2, "first_at": AT}
+    return letter_for(record, worker="normalizer", **{"root": None, **fields, **told})
 
 
 def test_the_original_survives_byte_for_byte() -> None:
@@ -45,3 +47,10 @@ def test_what_nobody_can_read_is_the_first_consumers_to_bury() -> None:
 def test_what_only_this_reader_cannot_read_is_its_own_to_bury() -> None:
     for reason in (Reason.SCHEMA_UNSUPPORTED, Reason.BODY_MISSING, Reason.HANDLER_ERROR):
         assert not buried_by_another("ledger", RAW_EVENTS, reason)
+
+
+def test_the_source_is_that_of_the_event_and_not_who_published_the_record() -> None:
+    body = raw_event()
+    headers: list[tuple[str, bytes | None]] = list(new_envelope(body, id=body.event_id, source="/gateway").headers())
+    assert letter(RawRecord(headers=headers), source="src_a").source == "src_a"
+    assert letter(RawRecord(headers=headers)).source == ""
