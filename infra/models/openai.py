@@ -29,7 +29,8 @@ _SERVER_ERROR = 500
 
 class _Embedding(BaseModel):
     index: int
-    embedding: list[float]
+    embedding: list[float | None]
+    """Servers whose model gave NaN write null, which JSON has in its place."""
 
 
 class _Answer(BaseModel):
@@ -95,7 +96,7 @@ def _passes(fault: Exception) -> bool:
     return isinstance(fault, httpx.TransportError)
 
 
-async def _ask(client: httpx.AsyncClient, model: str, texts: list[str]) -> list[list[float]]:
+async def _ask(client: httpx.AsyncClient, model: str, texts: list[str]) -> list[list[float | None]]:
     try:
         async for attempt in stamina.retry_context(on=_passes, attempts=ATTEMPTS, wait_initial=0.1, wait_max=2.0):
             with attempt:
@@ -116,7 +117,7 @@ def _raise_for(response: httpx.Response) -> NoReturn:
     raise Transient(DEPENDENCY, f"status {response.status_code}", float(wait) if wait.isdecimal() else None)
 
 
-def _rows(response: httpx.Response, expected: int) -> list[list[float]]:
+def _rows(response: httpx.Response, expected: int) -> list[list[float | None]]:
     try:
         data = _Answer.model_validate_json(response.content).data
     except ValidationError as error:

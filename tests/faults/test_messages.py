@@ -165,20 +165,3 @@ async def test_a_workspace_named_in_a_payload_counts_for_nothing(arena: Arena, m
 
     await eventually(passed, within=20)
     assert not await arena.sinks.vectors("victim")
-
-
-@pytest.mark.fault(46)
-async def test_an_old_letter_redriven_behind_a_newer_version_regresses_nothing(
-    arena: Arena, mill: Running, workspace: str
-) -> None:
-    newer = document("The newer text.", version=9, workspace=workspace)
-    older = document("The older text.", version=2, workspace=workspace)
-    await arena.put(newer)
-    await eventually(lambda: complete(arena, [newer]), within=30)
-    envelope = new_envelope(older, id=older.event_id, source=older.source)
-    value = older.model_dump_json().encode()
-    # A redriven record: the original bytes and headers, with the coordinates of its first place.
-    headers: list[Header] = [*envelope.headers(), ("origin", b"documents:0:1"), ("attempts", b"3")]
-    await produce(arena, DOCUMENTS.name, value, headers, DOCUMENTS.key(older).encode())
-    await eventually(lambda: complete(arena, [newer, older]), within=30)
-    assert [point["text"] for point in await arena.sinks.vectors(workspace) if point["part"] == "chunk"] == [newer.text]

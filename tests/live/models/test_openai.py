@@ -1,15 +1,10 @@
 """The served encoder against a real HTTP server that speaks /v1/embeddings and can be told to fail."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import orjson
 import pytest
-import uvicorn
-from fastapi import FastAPI, Request, Response
 
 from infra.errors import Permanent, Transient
 from infra.models.encoder import Encoder
@@ -17,48 +12,13 @@ from infra.models.hashed import HashEncoder
 from infra.models.opening import open_encoder
 from infra.models.settings import EncoderSettings
 from schemas.dead_letters import Reason
-from tests.eventually import eventually
-
-
-@dataclass
-class Served:
-    """A server of embeddings: `failures` are statuses of the next answers, `spoil` changes an answer."""
-
-    url: str = ""
-    failures: list[int] = field(default_factory=list)
-    requests: list[dict[str, Any]] = field(default_factory=list)
-    keys: list[str] = field(default_factory=list)
-    spoil: Any = None
-
-
-async def _answer(served: Served, request: Request) -> Response:
-    body = await request.json()
-    served.requests.append(body)
-    served.keys.append(request.headers.get("authorization", ""))
-    if served.failures:
-        return Response(status_code=served.failures.pop(0), headers={"retry-after": "7"})
-    vectors = 3 * await HashEncoder().encode_documents(body["input"])
-    data = [{"index": at, "embedding": vector.tolist()} for at, vector in enumerate(vectors)]
-    answer = {"data": data[::-1], "model": body["model"]}
-    return Response(orjson.dumps(served.spoil(answer) if served.spoil else answer))
+from tests.embeddings import Served, serving
 
 
 @pytest.fixture
 async def served() -> AsyncIterator[Served]:
-    state = Served()
-    app = FastAPI()
-
-    @app.post("/v1/embeddings")
-    async def embeddings(request: Request) -> Response:
-        return await _answer(state, request)
-
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
-    running = asyncio.create_task(server.serve())
-    await eventually(lambda: server.started)
-    state.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    yield state
-    server.should_exit = True
-    await running
+    async with serving() as state:
+        yield state
 
 
 @pytest.fixture
@@ -113,8 +73,9 @@ async def test_a_refused_text_is_dead(encoder: Encoder, served: Served, status: 
         (lambda answer: {"nothing": 1}, Transient),
         (lambda answer: {"data": [{**entry, "embedding": [1.0]} for entry in answer["data"]]}, Permanent),
         (lambda answer: {"data": [{**entry, "embedding": [0.0] * 64} for entry in answer["data"]]}, Permanent),
+        (lambda answer: {"data": [{**entry, "embedding": [None] * 64} for entry in answer["data"]]}, Permanent),
     ],
-    ids=["too few", "no list", "wrong dimension", "no direction"],
+    ids=["too few", "no list", "wrong dimension", "no direction", "nulls for NaN"],
 )
 async def test_an_answer_that_is_no_vector_is_not_indexed(
     encoder: Encoder, served: Served, spoil: Any, raised: type[Exception]

@@ -48,11 +48,14 @@ class Receiver:
         with self._lock:
             self._exports.append(export)
 
+    def exports(self) -> list[bytes]:
+        """Return the exports as they came: also what `Span` leaves out, such as events and statuses."""
+        with self._lock:
+            return list(self._exports)
+
     def spans(self) -> Iterator[Span]:
         """Yield every span received so far."""
-        with self._lock:
-            exports = list(self._exports)
-        for export in exports:
+        for export in self.exports():
             for resource in ExportTraceServiceRequest.FromString(export).resource_spans:
                 service = _attributes(resource.resource.attributes).get("service.name", "")
                 for scope in resource.scope_spans:
