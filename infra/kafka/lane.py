@@ -3,7 +3,6 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from time import monotonic
 from typing import Generic, TypeVar
 
@@ -17,26 +16,19 @@ from infra.kafka.worker import Each, Micro, Subscription
 Tools = TypeVar("Tools")
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much a partition may hold in memory before it is paused; resumed below half."""
-
-    records: int = 1_000
-    bytes: int = 16 * 1024 * 1024
+OVERHEAD = 2_500
+"""Bytes that a fetched record takes besides key and value: mostly its dozen headers as Python objects (measured)."""
 
 
 class Lane(Generic[Tools]):
     """Handles the records of one assigned partition until it is closed."""
 
-    def __init__(
-        self, partition: TopicPartition, subscription: Subscription[Tools], handling: Handling[Tools], limits: Limits
-    ) -> None:
+    def __init__(self, partition: TopicPartition, subscription: Subscription[Tools], handling: Handling[Tools]) -> None:
         self.partition = partition
         self.progress = Progress()
         self.failure: Exception | None = None
         self._subscription = subscription
         self._handling = handling
-        self._limits = limits
         self._queue: deque[tuple[Record, int]] = deque()
         """Records with their sizes."""
         self._held_records = 0
@@ -58,14 +50,9 @@ class Lane(Generic[Tools]):
         return monotonic() - max(self._advanced_at, self._handling.waited_at)
 
     @property
-    def full(self) -> bool:
-        """Whether the partition should be paused."""
-        return self._held_records >= self._limits.records or self._held_bytes >= self._limits.bytes
-
-    @property
-    def drained(self) -> bool:
-        """Whether a paused partition should be resumed."""
-        return self._held_records <= self._limits.records // 2 and self._held_bytes <= self._limits.bytes // 2
+    def held_bytes(self) -> int:
+        """What they take in memory, about."""
+        return self._held_bytes + self._held_records * OVERHEAD
 
     def skipped(self, records: Sequence[Record]) -> int:
         """Return how many offsets lie between what was offered last and `records`.

@@ -10,6 +10,7 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 
 from infra.errors import Transient
+from infra.kafka.room import FETCH_BYTES
 from infra.kafka.timing import Timing
 from infra.telemetry.logs import logger
 
@@ -60,6 +61,7 @@ class Membership:
                 ack_policy=AckPolicy.MANUAL,
                 no_reply=True,
                 auto_offset_reset="earliest",
+                max_partition_fetch_bytes=FETCH_BYTES,
                 session_timeout_ms=round(timing.session_s * 1_000),
                 heartbeat_interval_ms=round(timing.heartbeat_s * 1_000),
                 rebalance_timeout_ms=round(timing.rebalance_s * 1_000),

@@ -21,11 +21,12 @@ from infra.errors import Transient
 from infra.kafka import connection, failpoints, retention
 from infra.kafka.failpoints import Point
 from infra.kafka.handling import Ceiling, Handling
-from infra.kafka.lane import Lane, Limits
+from infra.kafka.lane import Lane
 from infra.kafka.membership import Membership
 from infra.kafka.producer import Publisher
 from infra.kafka.rebalance import Rebalance
 from infra.kafka.retry import Backoff
+from infra.kafka.room import POLLED, Limits, Room
 from infra.kafka.timing import Timing
 from infra.kafka.worker import Subscription, Worker
 from infra.objects.store import ObjectStore
@@ -158,7 +159,7 @@ class Runtime(Generic[Tools]):
         while not self._stopping.is_set():
             try:
                 fetched = await consumer.getmany(
-                    timeout_ms=round(self._timing.poll_s * 1_000), max_records=self._limits.records
+                    timeout_ms=round(self._timing.poll_s * 1_000), max_records=max(1, self._limits.records // POLLED)
                 )
             except ConsumerStoppedError:
                 return
@@ -181,19 +182,20 @@ class Runtime(Generic[Tools]):
         if partition not in self._lanes:
             handling = Handling(self.worker.name, self._tools, self._publisher, self._objects, ceiling=self._ceiling)
             subscription: Subscription[Tools] = self._subscriptions[partition.topic]
-            self._lanes[partition] = Lane(partition, subscription, handling, self._limits)
+            self._lanes[partition] = Lane(partition, subscription, handling)
         return self._lanes[partition]
 
     def _balance(self, consumer: AIOKafkaConsumer) -> None:
         """Pause partitions that hold enough, resume those that have drained."""
         paused = consumer.paused()
         assigned = consumer.assignment()
+        room = Room.of(self._limits, self._lanes.values())
         for partition, lane in self._lanes.items():
             if partition not in assigned:
                 continue
-            if partition not in paused and (lane.full or lane.failure):
+            if partition not in paused and (room.full(lane) or lane.failure):
                 consumer.pause(partition)
-            elif partition in paused and lane.drained and lane.failure is None:
+            elif partition in paused and room.drained(lane) and lane.failure is None:
                 consumer.resume(partition)
         gauge(Metric.PAUSED_PARTITIONS, len(consumer.paused()), self.worker.name, "full")
         gauge(Metric.IN_FLIGHT, sum(lane.held for lane in self._lanes.values()), self.worker.name)

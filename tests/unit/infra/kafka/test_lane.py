@@ -8,7 +8,7 @@ from aiokafka import TopicPartition
 from infra.errors import Permanent, Transient
 from infra.kafka.codec import Encoded, encode, new_envelope
 from infra.kafka.handling import Ceiling, CeilingReached, Handling
-from infra.kafka.lane import Lane, Limits
+from infra.kafka.lane import OVERHEAD, Lane
 from infra.kafka.outcomes import HANDLER_ATTEMPTS
 from infra.kafka.producer import Publisher
 from infra.kafka.retry import Backoff
@@ -48,7 +48,7 @@ class RecordingPublisher(Publisher):
 class Bench:
     """A lane with a handler that a test scripts by the delivery's name."""
 
-    def __init__(self, tmp_path: Path, mode: Micro | Each, limits: Limits | None = None, ceiling: int = 500) -> None:
+    def __init__(self, tmp_path: Path, mode: Micro | Each, ceiling: int = 500) -> None:
         self.objects = ObjectStore.open(tmp_path.as_uri())
         self.publisher = RecordingPublisher(self.objects)
         self.script: dict[str, list[Exception | asyncio.Event]] = {}
@@ -57,7 +57,7 @@ class Bench:
         handling = Handling(
             "tested", None, self.publisher, self.objects, ceiling=Ceiling(ceiling), backoff=Backoff(0.001, 0.01)
         )
-        self.lane = Lane(PARTITION, Subscription(RAW_EVENTS, mode, self.handle), handling, limits or Limits())
+        self.lane = Lane(PARTITION, Subscription(RAW_EVENTS, mode, self.handle), handling)
 
     async def handle(self, deliveries: Sequence[Delivery[RawEvent]], tools: None) -> Iterable[Outgoing]:
         names = [delivery.body.delivery for delivery in deliveries]
@@ -174,15 +174,15 @@ async def test_concurrency_is_bounded(tmp_path: Path) -> None:
     await bench.lane.close(1)
 
 
-async def test_a_lane_says_when_it_holds_enough(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, Each(), Limits(records=4))
+async def test_a_lane_says_what_it_holds(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Each())
     gate = asyncio.Event()
     bench.script["a"] = [gate]
     await bench.offer(*"abcd")
-    assert bench.lane.full
-    assert not bench.lane.drained
+    assert bench.lane.held == 4
+    assert bench.lane.held_bytes > 4 * OVERHEAD
     gate.set()
-    await eventually(lambda: bench.lane.drained and not bench.lane.full and bench.lane.held == 0)
+    await eventually(lambda: (bench.lane.held, bench.lane.held_bytes) == (0, 0))
     await bench.lane.close(1)
 
 
@@ -244,10 +244,10 @@ async def test_records_deleted_unread_show_as_a_gap_and_compaction_does_not(tmp_
 @pytest.mark.parametrize("mode", [Micro(records=3), Micro(records=10, bytes=1_500), Each(concurrency=2)])
 async def test_what_is_finished_is_held_no_more(mode: Micro | Each, tmp_path: Path) -> None:
     """Bytes that stayed counted would pause the partition for good."""
-    bench = Bench(tmp_path, mode, Limits(records=1_000, bytes=2_000))
+    bench = Bench(tmp_path, mode)
     await bench.offer(*(str(number) for number in range(10)))
-    assert bench.lane.full
+    assert bench.lane.held_bytes > 2_000
     await eventually(lambda: bench.lane.progress.committable == 10)
     await eventually(lambda: bench.lane.held == 0)
-    assert bench.lane._held_bytes == 0
+    assert bench.lane.held_bytes == 0
     await bench.lane.close(1)
