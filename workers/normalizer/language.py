@@ -1,6 +1,7 @@
 """Tells the language of a text."""
 
 from functools import lru_cache
+from threading import Lock
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
@@ -9,11 +10,18 @@ SHORT = 40
 SURE = 0.5
 """Least share of the probability that a language must hold against all others; see py3langid's `norm_probs`."""
 _SAMPLE = 4_000
+_LOADING = Lock()
 
 
 @lru_cache(maxsize=1)
-def _identifier() -> LanguageIdentifier:
+def _loaded() -> LanguageIdentifier:
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
+def _identifier() -> LanguageIdentifier:
+    # The cache alone lets each of several threads load a model of its own at the start: 80 MB each.
+    with _LOADING:
+        return _loaded()
 
 
 def language_of(text: str) -> str:

@@ -1,5 +1,9 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
+from tests.eventually import block
+from workers.normalizer import language
 from workers.normalizer.language import language_of
 
 
@@ -22,3 +26,28 @@ def test_languages(text: str, code: str) -> None:
 @pytest.mark.parametrize("text", ["", "ok", "v1.2.3", "1234567890 " * 50, "Hello world"])
 def test_too_little_to_tell(text: str) -> None:
     assert language_of(text) == ""
+
+
+def test_threads_that_begin_at_once_load_one_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each model takes 80 MB: a worker that began with four of them stood at twice its memory."""
+    loads: list[str] = []
+
+    class Model:
+        @classmethod
+        def from_model_file(cls, name: str, norm_probs: bool) -> "Model":
+            loads.append(name)
+            block(0.2)
+            return cls()
+
+        def classify(self, text: str) -> tuple[str, float]:
+            return "en", 1.0
+
+    text = "The wheel turns, the stones grind and the flour falls."
+    monkeypatch.setattr(language, "LanguageIdentifier", Model)
+    language._loaded.cache_clear()
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            assert list(threads.map(language_of, [text] * 4)) == ["en"] * 4
+    finally:
+        language._loaded.cache_clear()
+    assert len(loads) == 1
