@@ -42,5 +42,5 @@ FAULTS = {
     53: "workspace crossing",
     54: "workspace forged",
     55: "reply_to abuse",
-    57: "secrets in logs and dead letters",
+    57: "secrets in logs, traces and dead letters",
 }

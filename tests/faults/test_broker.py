@@ -35,6 +35,7 @@ async def kept(arena: Arena, workspace: str, calm: str, mill: Running, within: f
 
 
 @pytest.mark.fault(1)
+@pytest.mark.slow
 async def test_a_broker_restart(arena: Arena, mill: Running, workspace: str, calm: str) -> None:
     (broker,) = arena.cluster.brokers
     await arena.put(*corpus(workspace, 10))

@@ -46,6 +46,7 @@ async def recorded(arena: Arena, version: object) -> bool:
 
 
 @pytest.mark.fault(43)
+@pytest.mark.slow
 async def test_a_wrong_vector_is_never_indexed(arena: Arena, workspace: str) -> None:
     """A model that goes wrong for some texts: each ends as a dead letter, and its neighbours are found."""
     faults = {"notanumber": [None] * 64, "tooshort": [0.5, 0.5], "nowhere": [0.0] * 64, "infinite": [1e39] * 64}

@@ -206,6 +206,7 @@ async def traced(arena: Arena, kept_mill: Kept, receiver: Receiver) -> AsyncIter
 
 
 @pytest.mark.fault(57)
+@pytest.mark.slow
 async def test_no_secret_shows_in_logs_traces_or_dead_letters(
     arena: Arena, traced: tuple[Running, Running], receiver: Receiver, workspace: str
 ) -> None:

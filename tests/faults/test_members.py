@@ -209,6 +209,7 @@ async def test_a_frozen_host_fails_its_liveness_probe(arena: Arena, mill: Runnin
 
 
 @pytest.mark.fault(17)
+@pytest.mark.slow
 async def test_a_lane_that_stands_still_turns_liveness_red(arena: Arena, workspace: str) -> None:
     told = arena.environment | {
         "MILLRACE_FAILPOINTS": "after_decode@graph_builder=pause",

@@ -21,6 +21,7 @@ def feed(**items: str) -> bytes:
 
 
 @pytest.mark.fault(22)
+@pytest.mark.slow
 async def test_a_change_that_nobody_told_of_is_found_by_the_next_pull(
     arena: Arena, mill: Running, door: Running, workspace: str
 ) -> None:

@@ -18,6 +18,7 @@ from topics.catalogue import DEAD_LETTERS, DOCUMENTS
 
 
 @pytest.mark.fault(46)
+@pytest.mark.slow
 async def test_an_old_letter_redriven_behind_a_newer_version_regresses_nothing(
     arena: Arena, mill: Running, workspace: str, calm: str
 ) -> None:
