@@ -27,6 +27,7 @@ from infra.settings import KafkaSettings, ObjectStoreSettings, ProcessSettings, 
 from infra.telemetry import logs, tracing
 from infra.telemetry.metrics import Metric, gauge
 from infra.telemetry.server import Health, serve
+from workers.allocation import return_large_blocks
 from workers.settings import HostSettings
 
 EXIT_FAILED = 1
@@ -147,6 +148,7 @@ def main(arguments: list[str]) -> int:
         tracing.configure("+".join(arguments) if len(arguments) < 3 else "workers")  # noqa: PLR2004 - a readable name
         tracing.instrument_clients()
         connection.survive_resets()
+        return_large_blocks()
         uvloop.run(Host([find(name) for name in arguments]).run())
     except SettingsError as error:
         log.critical("cannot start", cause=str(error))
