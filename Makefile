@@ -9,13 +9,15 @@ export UV_SYSTEM_CERTS := true
 export UV_NATIVE_TLS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test kill-test check up down lock clean
+.PHONY: help setup demo test kill-test faults mutations backlog check up down lock clean
 
 help:
 	@echo "make demo    set up, start everything, ingest real input, ask questions, stop"
 	@echo "make test    set up, run every test on real servers"
 	@echo "make kill-test EVENTS=2000 KILLS=20 SEED=1   kill everything again and again, compare every sink"
 	@echo "make faults  break real servers in every way of the fault catalogue, and print what held"
+	@echo "make mutations   break the delivery layer on purpose, one promise at a time, and see the tests notice"
+	@echo "make backlog EVENTS=1000000   memory of workers that find so many events waiting"
 	@echo "make check   lint, format, types, import arrows"
 	@echo "make up      start the local stack        make down   stop it"
 	@echo "make lock    resolve the requirements again"
@@ -60,6 +62,15 @@ kill-test: setup
 
 faults: setup
 	@$(PY) -m pytest tests/faults
+
+# MUTATIONS="plain-ack --json" for some of them and further options.
+mutations: setup
+	@$(PY) -m bench.mutations $(MUTATIONS)
+
+# BACKLOG=--help for the rest.
+backlog: EVENTS := 1000000
+backlog: setup
+	@$(PY) -m bench.backlog --events $(EVENTS) $(BACKLOG)
 
 check: setup
 	@$(PY) -m ruff check .
