@@ -158,8 +158,10 @@ class Runtime(Generic[Tools]):
         failures = 0
         while not self._stopping.is_set():
             try:
+                # Behind each poll comes a look at what has drained: with all paused, none would end for long.
+                wait_s = self._timing.paused_poll_s if consumer.paused() else self._timing.poll_s
                 fetched = await consumer.getmany(
-                    timeout_ms=round(self._timing.poll_s * 1_000), max_records=max(1, self._limits.records // POLLED)
+                    timeout_ms=round(wait_s * 1_000), max_records=max(1, self._limits.records // POLLED)
                 )
             except ConsumerStoppedError:
                 return
