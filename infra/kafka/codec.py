@@ -1,7 +1,8 @@
 """Between events and records: headers, JSON bodies, and the claim check for large bodies.
 
-A body over its topic's limit stands in the object store; the record has an empty body and a `ce_dataref` header with
-the reference (CloudEvents "Dataref" extension, the claim check pattern).
+A body over its topic's limit stands in the object store; the record has an empty body, a `ce_dataref` header with the
+reference (CloudEvents "Dataref" extension, the claim check pattern), and one with its size in bytes, so that whoever
+bounds memory can count it before it is fetched.
 """
 
 import asyncio
@@ -22,6 +23,8 @@ from schemas.event import Event, now
 from topics.catalogue import Topic
 
 DATAREF = "ce_dataref"
+DATASIZE = "datasize"
+MAX_SIZE_DIGITS = 12
 THREADED_BYTES = 256 * 1024
 """Bodies from this size on are encoded and decoded in a thread: 32 MiB would hold the event loop for 0.2 s."""
 
@@ -90,7 +93,7 @@ async def encode(
     if not tombstone:
         value = await asyncio.to_thread(_dumped, body) if body.weight > THREADED_BYTES else _dumped(body)
         if len(value) > topic.max_bytes:
-            headers.append((DATAREF, (await objects.put(value)).encode()))
+            headers += [(DATAREF, (await objects.put(value)).encode()), (DATASIZE, b"%d" % len(value))]
             value = b""
     return Encoded(topic.name, topic.key(body).encode(), value, headers, partition)
 
@@ -128,6 +131,17 @@ def dataref(headers: Iterable[tuple[str, bytes | None]]) -> str:
         if name == DATAREF and value is not None:
             return value.decode(errors="replace")
     return ""
+
+
+def body_bytes(record: Record) -> int:
+    """Return the size of the body, wherever it stands; of one in the object store what the header says, else nothing.
+
+    A header that is no number counts as nothing too: sizes bound memory, they are no reason to refuse an event.
+    """
+    if record.value:
+        return len(record.value)
+    told = next((value for name, value in record.headers if name == DATASIZE), None)
+    return int(told) if told is not None and told.isdigit() and len(told) <= MAX_SIZE_DIGITS else 0
 
 
 def _dumped(body: Event) -> bytes:

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from aiokafka import TopicPartition
 
-from infra.kafka.codec import Record
+from infra.kafka.codec import Record, body_bytes
 from infra.kafka.handling import Handling, Stopping
 from infra.kafka.progress import Progress
 from infra.kafka.worker import Each, Micro, Subscription
@@ -166,4 +166,5 @@ def _forget(
 
 
 def _size(record: Record) -> int:
-    return len(record.value or b"") + len(record.key or b"") + 100
+    # A body in the object store counts already here: it is fetched while its batch is handled.
+    return body_bytes(record) + len(record.key or b"") + 100

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from infra.errors import Permanent
-from infra.kafka.codec import DATAREF, Encoded, decode, encode, new_envelope
+from infra.kafka.codec import DATAREF, DATASIZE, Encoded, body_bytes, decode, encode, new_envelope
 from infra.objects.store import ObjectStore
 from schemas.dead_letters import Reason
 from schemas.envelope import Origin
@@ -51,9 +51,16 @@ async def test_a_large_body_goes_by_reference_and_comes_back_whole(objects: Obje
     sent = await encoded(RAW_EVENTS, body, objects)
     assert sent.value == b""
     assert DATAREF in dict(sent.headers)
+    assert body_bytes(record(sent)) > 2_000_000
     delivery = await decode(record(sent), RAW_EVENTS, objects)
     assert delivery is not None
     assert delivery.body == body
+
+
+@pytest.mark.parametrize("told", [b"", b"-5", b"x", b"9" * 5_000, None, "²".encode()])
+def test_a_told_size_that_is_none_counts_as_nothing(told: bytes | None) -> None:
+    assert body_bytes(RawRecord(value=b"", headers=[(DATASIZE, told)])) == 0
+    assert body_bytes(RawRecord(value=b"abc", headers=[(DATASIZE, told)])) == 3
 
 
 async def test_a_lost_or_changed_object_is_a_dead_letter_not_a_crash(objects: ObjectStore, tmp_path: Path) -> None:

@@ -251,3 +251,19 @@ async def test_what_is_finished_is_held_no_more(mode: Micro | Each, tmp_path: Pa
     await eventually(lambda: bench.lane.held == 0)
     assert bench.lane.held_bytes == 0
     await bench.lane.close(1)
+
+
+async def test_a_body_in_the_object_store_counts_before_it_is_fetched(tmp_path: Path) -> None:
+    """Sixty-four of them in one batch would stand in memory at once, where the limit is that of one."""
+    bench = Bench(tmp_path, Micro(records=10, bytes=1_000_000))
+    large = [raw_event(f"l{number}", body=b"x" * 1_500_000) for number in range(3)]
+    records = []
+    for offset, body in enumerate(large):
+        sent = await encode(RAW_EVENTS, body, new_envelope(body, id=body.event_id, source="s"), bench.objects)
+        assert sent.value == b""
+        records.append(RawRecord(offset=offset, key=sent.key, value=sent.value, headers=list(sent.headers)))
+    bench.lane.offer(records)
+    assert bench.lane.held_bytes > 4_500_000
+    await eventually(lambda: bench.lane.held == 0)
+    assert bench.calls == [["l0"], ["l1"], ["l2"]]
+    await bench.lane.close(1)
