@@ -16,6 +16,9 @@ from infra.local.record import StackRecord, State
 
 WEIGHTS = {"gateway": 3, "stream": 4, "models": 4, "door": 3, "postgres": 3, "valkey": 1, "neo4j": 2, "kafka": 3}
 """How often each is killed, relative to the others. `stream` and `models` are the hosts of the workers."""
+UP_FOR_S = (0.0, 5.0)
+"""What is killed has been up so long, at random. Without it kills that fell due while their target was away would meet
+it the moment it is back, again and again, and nothing would be at work that a kill could spoil."""
 LAST = 0.97
 """Kills end before the last of the work, so that there is something left to get wrong."""
 LOOK_EVERY_S = 0.05
@@ -24,10 +27,14 @@ BACK_WITHIN_S = 180.0
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """`target` dies when the share `at` of all work is done (accepting and sinking count half each)."""
+    """`target` dies when the share `at` of all work is done (accepting and sinking count half each), and it is up.
+
+    `up_s`: for how many seconds it has been up by then, at least.
+    """
 
     at: float
     target: str
+    up_s: float = 0.0
 
 
 def schedule(seed: int, kills: int, weights: Mapping[str, int]) -> list[Kill]:
@@ -39,14 +46,17 @@ def schedule(seed: int, kills: int, weights: Mapping[str, int]) -> list[Kill]:
     moments = sorted(chance.uniform(0.01, LAST) for _ in range(kills))
     targets = [*each, *more][:kills]
     chance.shuffle(targets)
-    return [Kill(at, target) for at, target in zip(moments, targets, strict=True)]
+    return [Kill(at, target, chance.uniform(*UP_FOR_S)) for at, target in zip(moments, targets, strict=True)]
 
 
 class Victims(Protocol):
     """What can be killed."""
 
-    async def kill(self, target: str) -> float | None:
-        """Kill `target` once it is up. Returns a moment to count its recovery from, None if it was not up in time."""
+    async def kill(self, target: str, up_s: float) -> float | None:
+        """Kill `target` once it has been up for `up_s` seconds, as far as that can be seen.
+
+        Returns a moment to count its recovery from, None if it was not up in time.
+        """
 
     async def back(self, target: str) -> bool:
         """Wait until what was killed is up again; False where that cannot be seen or takes too long."""
@@ -59,9 +69,9 @@ class StackVictims:
         self._record = record
         self._killed: dict[str, int] = {}
 
-    async def kill(self, target: str) -> float | None:
+    async def kill(self, target: str, up_s: float) -> float | None:
         """Kill the process that stands in the record."""
-        if not await self._up(target):
+        if not await self._up(target, up_s):
             return None
         found = self._record.processes[target]
         if find(found.pid, found.started, found.program) is None or found.pid is None:
@@ -74,11 +84,12 @@ class StackVictims:
         """Wait until the keeper has had an answer from another process."""
         return await self._up(target)
 
-    async def _up(self, target: str) -> bool:
+    async def _up(self, target: str, for_s: float = 0.0) -> bool:
         deadline = time.monotonic() + BACK_WITHIN_S
         while time.monotonic() < deadline:
             found = self._record.processes[target]
-            if found.state is State.READY and found.pid != self._killed.get(target):
+            old = found.pid == self._killed.get(target)
+            if found.state is State.READY and not old and time.time() - found.since >= for_s:
                 return True
             await asyncio.sleep(LOOK_EVERY_S)
         return False
@@ -93,7 +104,7 @@ class CommandVictims:
     def __init__(self, command: str) -> None:
         self._command = command
 
-    async def kill(self, target: str) -> float | None:
+    async def kill(self, target: str, up_s: float) -> float | None:  # noqa: ARG002 - unknown from here
         """Run the command. None if it fails."""
         words = shlex.split(self._command.replace("{target}", target))
         process = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.DEVNULL)
@@ -133,7 +144,7 @@ class Killer:
             for kill in self._kills:
                 while self._progress() < kill.at:  # noqa: ASYNC110 - a number that grows in many small steps
                     await asyncio.sleep(LOOK_EVERY_S)
-                at = await self._victims.kill(kill.target)
+                at = await self._victims.kill(kill.target, kill.up_s)
                 if at is None:
                     self.killed.missed.append(f"{kill.target} at {kill.at:.2f}: was not up")
                     continue

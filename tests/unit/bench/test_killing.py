@@ -33,7 +33,7 @@ class Scripted:
         self.killed: list[str] = []
         self.gone = gone
 
-    async def kill(self, target: str) -> float | None:
+    async def kill(self, target: str, up_s: float) -> float | None:
         if target == self.gone:
             return None
         self.killed.append(target)
