@@ -8,7 +8,7 @@ import pytest
 from tests.contract.code import REPOSITORY, name_of, sources, strings, tree
 from topics.catalogue import CATALOGUE, DEAD_LETTERS
 from topics.diagram import replace_section, section
-from workers.host import find, names
+from workers.host.run import find, names
 
 WORKERS = names()
 NAMES = {topic.name for topic in CATALOGUE}

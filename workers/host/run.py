@@ -7,7 +7,6 @@ start again.
 
 import asyncio
 import signal
-import sys
 from contextlib import AsyncExitStack
 from importlib import import_module
 from pathlib import Path
@@ -38,7 +37,7 @@ log = logs.logger(__name__)
 
 def names() -> list[str]:
     """Return every worker that can be hosted."""
-    return sorted(path.parent.name for path in Path(__file__).parent.glob("*/worker.py"))
+    return sorted(path.parent.name for path in Path(__file__).parent.parent.glob("*/worker.py"))
 
 
 def find(name: str) -> Worker[Any]:
@@ -162,7 +161,3 @@ def main(arguments: list[str]) -> int:
     finally:
         tracing.shutdown()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
