@@ -36,6 +36,9 @@ def cut(text: str, form: Format = "markdown", size: int = SIZE, overlap: int = O
     chunks: list[Chunk] = []
     covered = 0
     for start, end in _spans(text, form, size, overlap):
+        if not text[start:end].strip():
+            # The splitter leaves out blank chunks, but keeps U+001C to U+001F, which are blank in Python's sense.
+            continue
         # What the chunk repeats of the one before may still stand under the previous heading.
         fresh = max(start, covered)
         fresh += len(text[fresh:end]) - len(text[fresh:end].lstrip())

@@ -1,7 +1,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from workers.normalizer.chunk import cut
@@ -23,6 +23,7 @@ def covers(text: str, spans: list[tuple[int, int]]) -> None:
     assert not text[reached:].strip()
 
 
+@example(text="\x1f", form="markdown", size=100)
 @settings(max_examples=150, deadline=None)
 @given(text=TEXTS, form=st.sampled_from(["markdown", "text", "code"]), size=st.sampled_from([100, 250, 1_000]))
 def test_chunks_cover_the_text_in_order_and_within_the_size(text: str, form: str, size: int) -> None:
