@@ -18,7 +18,7 @@ ASK_EVERY_S = 0.1
 ADOPTED_WITHIN_S = 15
 """A process found running that has not answered by then is replaced."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 8.0
-STEADY_AFTER_S = 10.0
+STEADY_AFTER_S = 3.0
 """It answered and went on for so long: its next end counts as the first again. What fails at its start, or soon after,
 is started ever less often; what somebody kills is back at once, however often they do it."""
 
