@@ -67,6 +67,10 @@ class ChatRequest(Event):
     accepted_at: Timestamp
     deadline: Timestamp
     """After it the work is skipped and answered with an error."""
+    stream: bool = False
+    """Whether somebody reads along: deltas are published while the answer is written, not only its end."""
+    idempotency_key: str = ""
+    """The sender's own name for this request; its `request_id` is made of it. Empty where the sender gave none."""
 
 
 class Sentence(Value):
