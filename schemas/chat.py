@@ -169,7 +169,9 @@ class ChatReply(Event):
     finish_reason: str = ""
     model: str = ""
     served_by: str = ""
-    """Backend that produced the text: `extractive`, `openai`."""
+    """Backend that produced the text: `openai`, `second`, `extractive`; `none` for the list of what was found."""
+    degraded: bool = False
+    """Somebody other than the backend asked for has answered, or the answer broke off."""
     support: float | None = None
     """Topical support of the answer by its sources, 0 to 1; None where the backend does not estimate it."""
     usage: Usage = Usage()
@@ -192,6 +194,7 @@ class Interaction(Event):
     index_id: str = ""
     model: str = ""
     served_by: str = ""
+    degraded: bool = False
     usage: Usage = Usage()
     error: ReplyError | None = None
     asked_at: Timestamp

@@ -100,6 +100,8 @@ class Worker(Generic[Tools]):
     name: str
     tools: Callable[[], AbstractAsyncContextManager[Tools]]
     publishes: tuple[Topic[Any], ...] = ()
+    follows: tuple[Topic[Any], ...] = ()
+    """Topics that its tools read without a group (`infra.kafka.follow`): every process hears every record."""
     background: Callable[[Tools, "Publish"], Awaitable[None]] | None = None
     """A loop beside the handlers (a schedule, a sweep); its end or failure ends the worker."""
     subscriptions: list[Subscription[Tools]] = field(default_factory=list)

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from infra.kafka.worker import Delivery, Outgoing, Worker
 from infra.settings import load
 from schemas.chat import ChatPrompt
-from topics.catalogue import CHAT_PROMPTS, CHAT_REPLIES, INTERACTIONS
+from topics.catalogue import CHAT_CANCELS, CHAT_PROMPTS, CHAT_REPLIES, INTERACTIONS
 from workers.inference.answer import Answerer
 from workers.inference.backends.choice import open_backends
 from workers.inference.reply import interaction_of, reply_of
@@ -29,7 +29,7 @@ async def open_answerer() -> AsyncIterator[Answerer]:
         await answerer.close()
 
 
-worker = Worker("inference", tools=open_answerer, publishes=(CHAT_REPLIES, INTERACTIONS))
+worker = Worker("inference", tools=open_answerer, publishes=(CHAT_REPLIES, INTERACTIONS), follows=(CHAT_CANCELS,))
 
 
 @worker.handles_each(CHAT_PROMPTS, concurrency=PARTITION_CONCURRENCY)
