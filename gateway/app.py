@@ -11,7 +11,19 @@ from gateway.auth import Authenticating
 from gateway.connections import Connections
 from gateway.documenting import Documented
 from gateway.middleware import Limiting, Observing
-from gateway.routes import chat, dead_letters, documents, events, graph, health, hooks, receipts, search, sources
+from gateway.routes import (
+    chat,
+    completions,
+    dead_letters,
+    documents,
+    events,
+    graph,
+    health,
+    hooks,
+    receipts,
+    search,
+    sources,
+)
 from gateway.settings import GatewaySettings
 
 DESCRIPTION = """Takes in a team's events and documents, and answers questions from them with citations.
@@ -45,7 +57,7 @@ def create_app(
         # Spans are made once, by infra.telemetry.tracing; the built-in ones would double them and record stack traces.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    for routes in (hooks, documents, search, chat, graph, events, receipts, sources, dead_letters, health):
+    for routes in (hooks, documents, search, chat, completions, graph, events, receipts, sources, dead_letters, health):
         app.include_router(routes.router)
     failures.install(app)
     # Outermost last. Nothing of a body is read before its sender is known and its size is within the limit.

@@ -53,9 +53,12 @@ async def test_parts_arrive_in_order_and_end_with_the_last(publisher: Publisher,
             await send(publisher, reader, request, sequence=sequence, kind="delta", text=text)
         await send(publisher, reader, request, sequence=1, kind="delta", text="two")
         await send(publisher, reader, request, sequence=2, text="one two")
+        told = ""
         async with asyncio.timeout(10):
-            parts = [reply async for reply in replies]
-    assert [part.text for part in parts] == ["one ", "two", "one two"]
+            while (part := await replies.after(len(told))).end is None:
+                told += part.text
+    assert told + part.text == "one two"
+    assert part.end.kind == "final"
 
 
 async def test_foreign_forged_and_late_replies_are_dropped_and_counted(
@@ -69,5 +72,5 @@ async def test_foreign_forged_and_late_replies_are_dropped_and_counted(
         await send(publisher, reader, uuid4(), text="late")
         await send(publisher, reader, request, text="mine")
         async with asyncio.timeout(10):
-            assert [reply.text async for reply in replies] == ["mine"]
+            assert (await replies.end()).text == "mine"
     await eventually(lambda: all(dropped(cause) == before[cause] + 1 for cause in before))
