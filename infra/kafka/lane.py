@@ -3,7 +3,6 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from time import monotonic
 from typing import Generic, TypeVar
 
@@ -11,18 +10,12 @@ from aiokafka import TopicPartition
 
 from infra.kafka.codec import Record
 from infra.kafka.handling import Handling, Stopping
+from infra.kafka.limits import Limits
 from infra.kafka.progress import Progress
+from infra.kafka.waiting import Waiting, enter
 from infra.kafka.worker import Each, Micro, Subscription
 
 Tools = TypeVar("Tools")
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much a partition may hold in memory before it is paused; resumed below half."""
-
-    records: int = 1_000
-    bytes: int = 16 * 1024 * 1024
 
 
 class Lane(Generic[Tools]):
@@ -36,7 +29,8 @@ class Lane(Generic[Tools]):
         self.failure: Exception | None = None
         self._subscription = subscription
         self._handling = handling
-        self._limits = limits
+        self._limits = subscription.mode.limits or limits
+        self._waiting = Waiting(self._moved_on)
         self._queue: deque[Record] = deque()
         self._held_records = 0
         self._held_bytes = 0
@@ -53,7 +47,7 @@ class Lane(Generic[Tools]):
 
     @property
     def idle_s(self) -> float:
-        """Seconds since the finished prefix grew, a retry was waited for, or the first record came."""
+        """Seconds since the finished prefix grew, a record got its turn, a retry was waited for, or the first came."""
         return monotonic() - max(self._advanced_at, self._handling.waited_at)
 
     @property
@@ -89,8 +83,12 @@ class Lane(Generic[Tools]):
         self._arrived.set()
 
     async def close(self, grace_s: float) -> None:
-        """Stop taking up records; let those at work finish for `grace_s`, then give them up uncommitted."""
+        """Stop taking up records; let those at work finish for `grace_s`, then give them up uncommitted.
+
+        Those that only wait for their turn are given up at once.
+        """
         self._closing = True
+        self._waiting.give_back()
         self._handling.stopping.set()
         self._arrived.set()
         _, late = await asyncio.wait([self._task], timeout=grace_s)
@@ -135,6 +133,7 @@ class Lane(Generic[Tools]):
             raise failures.exceptions[0] from failures
 
     async def _one(self, record: Record, earlier: asyncio.Task[None] | None) -> None:
+        enter(self._waiting)
         if earlier is not None:
             # Records of one key stay in order, whatever the concurrency.
             await asyncio.wait([earlier])
@@ -155,6 +154,10 @@ class Lane(Generic[Tools]):
             batch.append(self._queue.popleft())
             size += _size(batch[-1])
         return batch
+
+    def _moved_on(self) -> None:
+        # A long queue stands behind few answers at once: as long as turns are given, the partition is not stuck.
+        self._advanced_at = monotonic()
 
     def _finish(self, record: Record) -> None:
         before = self.progress.committable

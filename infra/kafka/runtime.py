@@ -21,7 +21,8 @@ from infra.errors import Transient
 from infra.kafka import connection, failpoints, retention
 from infra.kafka.failpoints import Point
 from infra.kafka.handling import Ceiling, Handling
-from infra.kafka.lane import Lane, Limits
+from infra.kafka.lane import Lane
+from infra.kafka.limits import Limits
 from infra.kafka.membership import Membership
 from infra.kafka.producer import Publisher
 from infra.kafka.rebalance import Rebalance

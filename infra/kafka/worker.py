@@ -17,6 +17,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from infra.kafka.limits import Limits
 from schemas.envelope import Envelope, Origin
 from schemas.event import Event
 from topics.catalogue import Topic
@@ -58,6 +59,8 @@ class Micro:
 
     records: int = 64
     bytes: int = 4 * 1024 * 1024
+    limits: Limits | None = None
+    """What a partition may hold in memory, where that differs from the runtime's own limits."""
 
     def __post_init__(self) -> None:
         if self.records < 1 or self.bytes < 1:
@@ -69,6 +72,8 @@ class Each:
     """Hand over one record at a time, up to `concurrency` per partition at once; records of one key stay in order."""
 
     concurrency: int = 1
+    limits: Limits | None = None
+    """What a partition may hold in memory, where that differs from the runtime's own limits."""
 
     def __post_init__(self) -> None:
         if self.concurrency < 1:
@@ -125,7 +130,7 @@ class Worker(Generic[Tools]):
         return register
 
     def handles_each(
-        self, topic: Topic[Body], concurrency: int = 1
+        self, topic: Topic[Body], concurrency: int = 1, limits: Limits | None = None
     ) -> Callable[[EachHandler[Body, Tools]], EachHandler[Body, Tools]]:
         """Register a handler that takes the records of `topic` one at a time: for work in front of slow calls."""
 
@@ -134,7 +139,7 @@ class Worker(Generic[Tools]):
                 (delivery,) = deliveries
                 return await handler(delivery, tools)
 
-            self.subscriptions.append(Subscription(topic, Each(concurrency), single))
+            self.subscriptions.append(Subscription(topic, Each(concurrency, limits), single))
             return handler
 
         return register

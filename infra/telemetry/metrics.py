@@ -53,6 +53,12 @@ class Metric(Enum):
     QUERY_VECTORS_TOTAL = Definition("counter", "questions", "question vectors wanted, by cache outcome", ("outcome",))
     SEARCH_SECONDS = Definition("histogram", "seconds", "time of one retrieval", ())
     ANSWERS_TOTAL = Definition("counter", "answers", "answers, by backend and outcome", ("backend", "outcome"))
+    INFERENCE_QUEUE_DEPTH = Definition("gauge", "questions", "questions that wait for a slot in this process", ())
+    INFERENCE_ESTIMATED_WAIT_SECONDS = Definition("gauge", "seconds", "wait of a question that came last now", ())
+    INFERENCE_WAITED_SECONDS = Definition("histogram", "seconds", "time that a question waited for its slot", ())
+    BACKEND_BEGIN_SECONDS = Definition("histogram", "seconds", "time to the first piece of an answer", ("backend",))
+    BACKEND_BREAKER = Definition("gauge", "state", "0 closed, 1 half-open, 2 open: the backend is rested", ("backend",))
+    FALLBACKS_TOTAL = Definition("counter", "answers", "answers by another backend", ("wanted", "served_by"))
 
     @property
     def export_name(self) -> str:

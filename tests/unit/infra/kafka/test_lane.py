@@ -8,10 +8,12 @@ from aiokafka import TopicPartition
 from infra.errors import Permanent, Transient
 from infra.kafka.codec import Encoded, encode, new_envelope
 from infra.kafka.handling import Ceiling, CeilingReached, Handling
-from infra.kafka.lane import Lane, Limits
+from infra.kafka.lane import Lane
+from infra.kafka.limits import Limits
 from infra.kafka.outcomes import HANDLER_ATTEMPTS
 from infra.kafka.producer import Publisher
 from infra.kafka.retry import Backoff
+from infra.kafka.waiting import waiting
 from infra.kafka.worker import Delivery, Each, Micro, Outgoing, Subscription
 from infra.objects.store import ObjectStore
 from schemas.dead_letters import DeadLetter, Reason
@@ -54,10 +56,10 @@ class Bench:
         self.script: dict[str, list[Exception | asyncio.Event]] = {}
         self.calls: list[list[str]] = []
         self.finished: list[str] = []
-        handling = Handling(
+        self.handling = Handling(
             "tested", None, self.publisher, self.objects, ceiling=Ceiling(ceiling), backoff=Backoff(0.001, 0.01)
         )
-        self.lane = Lane(PARTITION, Subscription(RAW_EVENTS, mode, self.handle), handling, limits or Limits())
+        self.lane = Lane(PARTITION, Subscription(RAW_EVENTS, mode, self.handle), self.handling, limits or Limits())
 
     async def handle(self, deliveries: Sequence[Delivery[RawEvent]], tools: None) -> Iterable[Outgoing]:
         names = [delivery.body.delivery for delivery in deliveries]
@@ -239,3 +241,39 @@ async def test_records_deleted_unread_show_as_a_gap_and_compaction_does_not(tmp_
     assert bench.lane.skipped([RawRecord(offset=8)]) == 0
     assert bench.lane.skipped([RawRecord(offset=20), RawRecord(offset=21)]) == 12
     await bench.lane.close(1)
+
+
+async def test_closing_gives_back_what_only_waits_at_once_and_lets_the_rest_finish(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Each(concurrency=10))
+    turn, gate = asyncio.Event(), asyncio.Event()
+    bench.script["a"] = [gate]
+    handle = bench.handle
+
+    async def in_turn(deliveries: Sequence[Delivery[RawEvent]], tools: None) -> Iterable[Outgoing]:
+        if deliveries[0].body.delivery != "a":
+            with waiting():
+                await turn.wait()
+        return await handle(deliveries, tools)
+
+    subscription = Subscription(RAW_EVENTS, Each(concurrency=10), in_turn)
+    await bench.lane.close(0)
+    bench.lane = Lane(PARTITION, subscription, bench.handling, Limits())
+    await bench.offer("a", "b", "c")
+    await eventually(lambda: bench.calls == [["a"]])
+    closing = asyncio.create_task(bench.lane.close(60))
+    await asyncio.sleep(0)
+    turn.set()  # too late: the partition is being given up
+    gate.set()
+    async with asyncio.timeout(5):
+        await closing
+    assert bench.finished == ["a"]
+    assert bench.lane.progress.committable == 1
+    assert bench.lane.failure is None
+
+
+async def test_a_subscription_may_have_limits_of_its_own(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Each(limits=Limits(records=2)), Limits(records=100))
+    bench.script["a"] = [asyncio.Event()]
+    await bench.offer("a", "b")
+    assert bench.lane.full
+    await bench.lane.close(0)

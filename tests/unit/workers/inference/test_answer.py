@@ -16,7 +16,7 @@ from workers.inference.answer import (
     Answerer,
     Outcome,
 )
-from workers.inference.backends.backend import Answer
+from workers.inference.backends.backend import Answer, Say, silently
 from workers.inference.settings import InferenceSettings
 
 ANSWER = Answer("Weekly. [1]")
@@ -25,6 +25,8 @@ DOWN = Transient("inference", "ConnectError")
 
 class Scripted:
     """A backend that does what it is told, call by call; the last step repeats."""
+
+    writes = True
 
     def __init__(
         self, *steps: Answer | Exception | Callable[[], object], name: str = "scripted", model: str = "m1"
@@ -36,7 +38,10 @@ class Scripted:
         self.most_at_once = 0
         self.closed = False
 
-    async def answer(self, prompt: ChatPrompt) -> Answer:
+    async def serves(self, model: str) -> bool:
+        return model in (self.name, self.model)
+
+    async def answer(self, prompt: ChatPrompt, say: Say = silently) -> Answer:
         step = self.steps[min(self.calls, len(self.steps) - 1)]
         self.calls += 1
         self.at_once += 1
