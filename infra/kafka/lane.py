@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import Generic, TypeVar
 
@@ -59,6 +59,16 @@ class Lane(Generic[Tools]):
     def drained(self) -> bool:
         """Whether a paused partition should be resumed."""
         return self._held_records <= self._limits.records // 2 and self._held_bytes <= self._limits.bytes // 2
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the records offered and not yet finished."""
+        return self._held_bytes
+
+    @property
+    def together(self) -> int | None:
+        """Bytes that this partition and the others of the worker may hold together."""
+        return self._limits.together
 
     def skipped(self, records: Sequence[Record]) -> int:
         """Return how many offsets lie between what was offered last and `records`.
@@ -166,6 +176,13 @@ class Lane(Generic[Tools]):
             self._advanced_at = monotonic()
         self._held_records -= 1
         self._held_bytes -= _size(record)
+
+
+def share_held(lanes: Iterable[Lane[Tools]]) -> float:
+    """Return how much of what partitions may hold together they hold: 1 and above is too much, 0 without a bound."""
+    lanes = list(lanes)
+    bounds = [lane.together for lane in lanes if lane.together is not None]
+    return sum(lane.held_bytes for lane in lanes if lane.failure is None) / min(bounds) if bounds else 0.0
 
 
 def _forget(

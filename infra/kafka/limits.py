@@ -9,3 +9,5 @@ class Limits:
 
     records: int = 1_000
     bytes: int = 16 * 1024 * 1024
+    together: int | None = None
+    """Bytes that all partitions of the worker may hold together before all are paused; None for no such bound."""

@@ -21,7 +21,7 @@ from infra.errors import Transient
 from infra.kafka import connection, failpoints, retention
 from infra.kafka.failpoints import Point
 from infra.kafka.handling import Ceiling, Handling
-from infra.kafka.lane import Lane
+from infra.kafka.lane import Lane, share_held
 from infra.kafka.limits import Limits
 from infra.kafka.membership import Membership
 from infra.kafka.producer import Publisher
@@ -189,12 +189,13 @@ class Runtime(Generic[Tools]):
         """Pause partitions that hold enough, resume those that have drained."""
         paused = consumer.paused()
         assigned = consumer.assignment()
+        share = share_held(self._lanes.values())
         for partition, lane in self._lanes.items():
             if partition not in assigned:
                 continue
-            if partition not in paused and (lane.full or lane.failure):
+            if partition not in paused and (lane.full or lane.failure or share >= 1):
                 consumer.pause(partition)
-            elif partition in paused and lane.drained and lane.failure is None:
+            elif partition in paused and lane.drained and lane.failure is None and share <= 1 / 2:
                 consumer.resume(partition)
         gauge(Metric.PAUSED_PARTITIONS, len(consumer.paused()), self.worker.name, "full")
         gauge(Metric.IN_FLIGHT, sum(lane.held for lane in self._lanes.values()), self.worker.name)

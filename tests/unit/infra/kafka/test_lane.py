@@ -8,7 +8,7 @@ from aiokafka import TopicPartition
 from infra.errors import Permanent, Transient
 from infra.kafka.codec import Encoded, encode, new_envelope
 from infra.kafka.handling import Ceiling, CeilingReached, Handling
-from infra.kafka.lane import Lane
+from infra.kafka.lane import Lane, share_held
 from infra.kafka.limits import Limits
 from infra.kafka.outcomes import HANDLER_ATTEMPTS
 from infra.kafka.producer import Publisher
@@ -277,3 +277,17 @@ async def test_a_subscription_may_have_limits_of_its_own(tmp_path: Path) -> None
     await bench.offer("a", "b")
     assert bench.lane.full
     await bench.lane.close(0)
+
+
+async def test_partitions_may_have_a_bound_together(tmp_path: Path) -> None:
+    first, second = (Bench(tmp_path, Each(limits=Limits(together=4_000))) for _ in range(2))
+    unbound = Bench(tmp_path, Each())
+    for bench in (first, second, unbound):
+        bench.script["a"] = [asyncio.Event()]
+        await bench.offer("a", "b")
+    held = first.lane.held_bytes + second.lane.held_bytes
+    assert held > 400
+    assert share_held([first.lane, second.lane]) == held / 4_000
+    assert share_held([unbound.lane]) == 0
+    for bench in (first, second, unbound):
+        await bench.lane.close(0)
