@@ -1,6 +1,6 @@
 """A question on its way to an answer."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -45,6 +45,10 @@ class Generation(Value):
     temperature: float | None = Field(default=None, ge=0, le=2)
     max_tokens: int | None = Field(default=None, ge=1)
     stop: tuple[str, ...] = ()
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    seed: int | None = None
+    response_format: dict[str, Any] | None = None
+    """The form of the answer in OpenAI's words (`json_object`, `json_schema`), for servers that can keep to it."""
 
 
 class ChatRequest(Event):

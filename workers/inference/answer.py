@@ -115,7 +115,8 @@ class Answerer:
             return []
         at = self._backends.index(meant)
         others = self._backends[at + 1 :] + self._backends[:at]
-        quotable = prompt.request.retrieve and bool(prompt.passages)
+        # Whoever wants an answer of a given form can do nothing with a quotation.
+        quotable = prompt.request.retrieve and prompt.passages and not prompt.request.generation.response_format
         return [meant, *(other for other in others if other.writes or quotable)]
 
     async def _meant(self, model: str) -> Backend | None:
@@ -139,7 +140,8 @@ class Answerer:
     async def _from(self, chain: Sequence[Backend], prompt: ChatPrompt, telling: Telling, ends_at: float) -> Outcome:
         failures: list[ReplyError] = []
         for backend in chain:
-            reserve = self._settings.fallback_reserve_s if backend is not chain[-1] else 0.0
+            left = ends_at - asyncio.get_running_loop().time()
+            reserve = min(self._settings.fallback_reserve_s, left / 4) if backend is not chain[-1] else 0.0
             try:
                 result = await self._asked(backend, prompt, telling, ends_at - reserve)
             except RequestRefused as refused:

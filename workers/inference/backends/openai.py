@@ -136,9 +136,9 @@ class OpenAIBackend:
             "stream": True,
             "stream_options": {"include_usage": True},
         }
-        if generation.stop:
-            body["stop"] = list(generation.stop)
-        return body
+        given = generation.model_dump(include={"stop", "top_p", "seed", "response_format"})
+        # Servers differ in what they make of a null.
+        return body | {name: value for name, value in given.items() if value is not None and value != ()}
 
     async def _written(self, body: dict[str, Any], deadline: datetime, hear: Say) -> tuple[str, Tokens]:
         """Hand each piece to `hear`; return the finish reason and the usage."""

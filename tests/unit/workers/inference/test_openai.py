@@ -81,10 +81,18 @@ async def test_an_answer_with_its_citations() -> None:
 
 async def test_the_requests_own_limits_are_passed_on() -> None:
     server = Server(httpx.Response(200, json=completion()))
-    generation = Generation(temperature=0.7, max_tokens=9, stop=("\n",))
+    form = {"type": "json_schema", "json_schema": {"name": "days", "schema": {"type": "object"}}}
+    generation = Generation(temperature=0.7, max_tokens=9, stop=("\n",), top_p=0.9, seed=7, response_format=form)
     await server.backend().answer(prompt(generation=generation))
     body = orjson.loads(server.requests[0].content)
     assert (body["temperature"], body["max_tokens"], body["stop"]) == (0.7, 9, ["\n"])
+    assert (body["top_p"], body["seed"], body["response_format"]) == (0.9, 7, form)
+
+
+async def test_a_seed_of_nought_is_a_seed() -> None:
+    server = Server(httpx.Response(200, json=completion()))
+    await server.backend().answer(prompt(generation=Generation(seed=0)))
+    assert orjson.loads(server.requests[0].content)["seed"] == 0
 
 
 async def test_without_a_model_the_first_listed_is_asked_once() -> None:
