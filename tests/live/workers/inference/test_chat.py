@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from time import monotonic
@@ -11,6 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from infra.kafka.answers import Replies
 from infra.kafka.codec import decode, new_envelope
 from infra.kafka.producer import Publisher
 from infra.kafka.runtime import Runtime, Timing
@@ -119,7 +121,7 @@ class Running:
         await self._task
 
 
-Start = Callable[[], Awaitable[Running]]
+Start = Callable[..., Awaitable[Running]]
 
 
 @pytest.fixture
@@ -142,8 +144,8 @@ async def start(
 async def _running(log: Log) -> AsyncIterator[Start]:
     running: list[Running] = []
 
-    async def begin() -> Running:
-        running.append(Running(Runtime(worker, [log.bootstrap], log.publisher, log.objects, timing=QUICK)))
+    async def begin(timing: Timing = QUICK) -> Running:
+        running.append(Running(Runtime(worker, [log.bootstrap], log.publisher, log.objects, timing=timing)))
         # Joined, and done with what an earlier test left behind.
         first = await log.ask("Anybody there?", within=timedelta(seconds=30))
         await eventually(lambda: log.ended(first), within=30)
@@ -177,6 +179,28 @@ async def test_without_a_reader_there_are_no_deltas(log: Log, start: Start) -> N
     asked = await log.ask("How often?", stream=False)
     await eventually(lambda: log.ended(asked), within=20)
     assert [(reply.kind, reply.sequence) for reply in log.of(asked)] == [("final", 0)]
+
+
+async def test_a_worker_that_ends_within_an_answer_is_followed_by_one_that_tells_it_again(
+    log: Log, start: Start, model_server: ModelServer
+) -> None:
+    """It is given no time to finish, and so commits nothing: what a kill leaves behind, without the wait for it."""
+    dying = await start(replace(QUICK, stop_grace_s=0.05))
+    model_server.moods = ["stalling", "well"]
+    asked = await log.ask("How often?")
+    await eventually(lambda: log.of(asked), within=20)
+    await dying.stop()
+    assert log.ended(asked) is None
+    await start()
+    final = await eventually(lambda: log.ended(asked), within=30)
+    told = Replies("acme")
+    for reply in log.of(asked):
+        told.put(reply)
+    part = await told.after(0)
+    assert (part.text, part.end) == (final.text, final) == ("".join(PIECES), final)
+    assert [reply.kind for reply in log.of(asked)].count("final") == 1
+    first = [envelope.id for _, reply, envelope in log.replies if reply.request_id == asked.request.request_id]
+    assert first.count(derived_event_id(asked.request.request_id, "inference", CHAT_REPLIES.name, "delta/0")) == 2
 
 
 async def test_a_cancel_frees_the_slot_of_a_silent_server_within_a_second(
