@@ -12,6 +12,7 @@ from gateway.connections import Connections
 from gateway.documenting import Documented
 from gateway.middleware import Limiting, Observing
 from gateway.routes import (
+    answers,
     chat,
     completions,
     dead_letters,
@@ -57,7 +58,20 @@ def create_app(
         # Spans are made once, by infra.telemetry.tracing; the built-in ones would double them and record stack traces.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    for routes in (hooks, documents, search, chat, completions, graph, events, receipts, sources, dead_letters, health):
+    for routes in (
+        hooks,
+        documents,
+        search,
+        chat,
+        completions,
+        answers,
+        graph,
+        events,
+        receipts,
+        sources,
+        dead_letters,
+        health,
+    ):
         app.include_router(routes.router)
     failures.install(app)
     # Outermost last. Nothing of a body is read before its sender is known and its size is within the limit.

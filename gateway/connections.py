@@ -29,6 +29,7 @@ from infra.kafka.redrive import LetterReader, Place, RecordReader
 from infra.kafka.replies import LEASE_NAME, LEASE_S, ReplyReader
 from infra.kafka.reply_log import ReplyLog
 from infra.objects.store import ObjectStore
+from infra.postgres.answers import Finished, finished
 from infra.postgres.keys import PresentedKey, Principal, verify_presented
 from infra.postgres.pool import open_pool
 from infra.postgres.sources import SecretBox, Source, find_by_name, find_source
@@ -164,6 +165,8 @@ class Connections:
     errands: Errands = field(default_factory=Errands)
     keys: KeyCheck = field(init=False)
     admission: Admission = field(init=False)
+    finished: Callable[[str, UUID], Awaitable[Finished | None]] = field(init=False)
+    """Answers of a workspace by the ids of their requests."""
     sources: Recent[str, Source | None] = field(init=False)
     upload_sources: Recent[str, Source | None] = field(init=False)
     readiness: Recent[str, dict[str, State]] = field(init=False)
@@ -171,6 +174,9 @@ class Connections:
     def __post_init__(self) -> None:
         async def verify(key: PresentedKey) -> Principal | None:
             return await verify_presented(self.pool, key)
+
+        async def answered(workspace: str, request_id: UUID) -> Finished | None:
+            return await finished(self.pool, workspace, request_id)
 
         async def find(source_id: str) -> Source | None:
             return await find_source(self.pool, self.box, source_id)
@@ -182,6 +188,7 @@ class Connections:
             return await ask_all(self.probes)
 
         self.admission = Admission(self.settings.event_rate, self.rates)
+        self.finished = answered
         self.keys = KeyCheck(verify, self.settings.key_cache_s)
         self.sources = Recent(find, self.settings.source_cache_s)
         self.upload_sources = Recent(find_uploads, self.settings.source_cache_s)

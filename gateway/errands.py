@@ -23,9 +23,9 @@ class Errands:
         task.add_done_callback(self._tasks.discard)
 
     @property
-    def busy(self) -> bool:
-        """Whether something is still being done."""
-        return bool(self._tasks)
+    def count(self) -> int:
+        """How many are still to be done."""
+        return len(self._tasks)
 
     async def close(self) -> None:
         """End what is still running."""

@@ -43,6 +43,11 @@ class Replies:
         return self._end is not None
 
     @property
+    def last(self) -> ChatReply | None:
+        """The reply that ends the request, if it is there."""
+        return self._end
+
+    @property
     def told(self) -> str:
         """The answer so far."""
         return self._whole if self._end is None else self._end.text

@@ -24,6 +24,7 @@ from infra.errors import Transient
 from infra.kafka.answers import Replies
 from infra.kafka.codec import Encoded
 from infra.kafka.redrive import GoneError, Place
+from infra.postgres.answers import Finished
 from infra.postgres.keys import PresentedKey, Principal
 from infra.postgres.sources import SecretBox, Source
 from infra.redis.asked import Asked
@@ -167,6 +168,7 @@ class Door:
     sources: dict[str, Source]
     principals: dict[str, Principal]
     asked_keys: list[str]
+    archive: dict[tuple[str, UUID], Finished]
 
 
 @pytest.fixture
@@ -214,6 +216,12 @@ async def door(settings: GatewaySettings) -> AsyncIterator[Door]:
     )
     connections.keys = KeyCheck(verify, settings.key_cache_s)
     connections.sources = Recent(find, 0)
+    archive: dict[tuple[str, UUID], Finished] = {}
+
+    async def finished(workspace: str, request_id: UUID) -> Finished | None:
+        return archive.get((workspace, request_id))
+
+    connections.finished = finished
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Connections]:
@@ -228,7 +236,8 @@ async def door(settings: GatewaySettings) -> AsyncIterator[Door]:
             headers={"authorization": f"Bearer {KEY}"},
         ) as client,
     ):
-        yield Door(app, client, log, memory, connections, sources, principals, asked)
+        yield Door(app, client, log, memory, connections, sources, principals, asked, archive)
+        await connections.errands.close()
 
 
 async def chunks(*parts: bytes) -> AsyncIterator[bytes]:

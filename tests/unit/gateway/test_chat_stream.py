@@ -70,7 +70,7 @@ async def test_a_hang_up_cancels_if_nobody_comes_back(door: Door, comes_back: bo
         assert cancels(door) == []
         if comes_back:
             await door.memory.visit("acme", request.request_id)
-        await eventually(lambda: not door.connections.errands.busy)
+        await eventually(lambda: not door.connections.errands.count)
     assert len(cancels(door)) == (0 if comes_back else 1)
 
 
@@ -80,7 +80,7 @@ async def test_where_nobody_can_say_who_came_back_nothing_is_cancelled(door: Doo
     async with serving(door.app) as url:
         async with caller(url) as client, client.stream("POST", "/v1/chat", json=TURN) as response:
             await anext(events(response))
-        await eventually(lambda: not door.log.waiting and not door.connections.errands.busy)
+        await eventually(lambda: not door.log.waiting and not door.connections.errands.count)
     assert cancels(door) == []
 
 
