@@ -65,7 +65,7 @@ async def test_what_cannot_be_read_is_left_out(
 ) -> None:
     async with following(bootstrap, topic, objects) as heard:
         await raw_produce(topic.name, value=b"\xff not ours", partition=0)
-        await raw_produce(topic.name, value=None, partition=0)
+        await raw_produce(topic.name, key=b"gone", value=None, partition=0)
         body = raw_event("good")
         await publisher.publish(topic, body, new_envelope(body, id=uuid4(), source="src_a"), partition=0)
         await eventually(lambda: heard == ["good"])

@@ -160,6 +160,18 @@ async def test_a_hanging_server_is_left_for_the_fallback_before_the_deadline(
     assert monotonic() - started < 1.5
 
 
+async def test_a_server_that_does_not_begin_in_time_is_asked_again(
+    model_server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INFERENCE_URL", model_server.url)
+    monkeypatch.setenv("INFERENCE_MODEL", "tiny")
+    monkeypatch.setenv("INFERENCE_FIRST_TIMEOUT_S", "0.3")
+    model_server.moods = ["hanging", "well"]
+    async with open_answerer() as answerer:
+        assert (await answerer.outcome(asked())).served_by == "openai"
+    assert len(model_server.bodies) == 2
+
+
 async def test_without_a_fallback_the_deadline_is_told(answerer: Answerer, model_server: ModelServer) -> None:
     model_server.moods = ["hanging"]
     assert code_of(await answerer.outcome(asked(within=1, retrieve=False, passages=[]))) == "deadline_passed"
