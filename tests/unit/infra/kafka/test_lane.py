@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -291,3 +292,26 @@ async def test_partitions_may_have_a_bound_together(tmp_path: Path) -> None:
     assert share_held([unbound.lane]) == 0
     for bench in (first, second, unbound):
         await bench.lane.close(0)
+
+
+async def test_taking_up_many_leaves_the_loop_to_others(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Each(concurrency=1_000))
+    gate = asyncio.Event()
+    names = [f"r{number}" for number in range(640)]
+    for name in names:
+        bench.script[name] = [gate]
+    begun_by_turn = []
+
+    async def tick() -> None:
+        while len(bench.calls) < len(names):
+            begun_by_turn.append(len(bench.calls))
+            await asyncio.sleep(0)
+
+    ticking = asyncio.create_task(tick())
+    await bench.offer(*names)
+    await asyncio.wait_for(ticking, 10)
+    steps = [later - earlier for earlier, later in pairwise(begun_by_turn)]
+    assert max(steps) <= 32
+    gate.set()
+    await eventually(lambda: bench.lane.progress.committable == len(names))
+    await bench.lane.close(1)
