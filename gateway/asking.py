@@ -1,6 +1,6 @@
 """Asks questions over the log."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from typing import Literal
@@ -13,6 +13,7 @@ from infra.kafka.codec import new_envelope
 from infra.telemetry.tracing import inject
 from schemas.chat import ChatMessage, ChatReply, ChatRequest, Generation, SearchFilters
 from schemas.event import now
+from schemas.ids import deterministic_id
 from topics.catalogue import CHAT_REQUESTS
 
 Purpose = Literal["chat", "query", "search"]
@@ -31,23 +32,28 @@ async def question(
     generation: Generation | None = None,
     conversation_id: UUID | None = None,
     stream: bool = False,
-    idempotency_key: str = "",
-    identify: Callable[[], UUID] | None = None,
+    idempotency_key: str | None = None,
 ) -> ChatRequest:
     """Return a question that can be asked now, its replies directed to this gateway.
 
-    `identify` gives its id, where that is not this gateway's to choose. Raises Transient("kafka") if replies cannot be
-    heard.
+    Under an `idempotency_key` its id, and that of a conversation that it begins, are made of the key.
+
+    Raises Transient("kafka") if replies cannot be heard.
     """
     settings = held.settings
     patience = settings.search_timeout_s if purpose == "search" else settings.answer_timeout_s
     await held.replies.wait_ready(settings.publish_timeout_s)
     accepted_at = now()
     reply_to = held.replies.reply_to
+    if idempotency_key is None:
+        request_id, begun = held.request_ids.issue(workspace, reply_to.partition, accepted_at), uuid4()
+    else:
+        request_id = deterministic_id("chat.request", workspace, idempotency_key)
+        begun = deterministic_id("conversation", str(request_id))
     return ChatRequest(
         workspace=workspace,
-        request_id=identify() if identify else held.request_ids.issue(workspace, reply_to.partition, accepted_at),
-        conversation_id=conversation_id or uuid4(),
+        request_id=request_id,
+        conversation_id=conversation_id or begun,
         messages=tuple(messages),
         model=model,
         retrieve=retrieve,
@@ -59,7 +65,7 @@ async def question(
         accepted_at=accepted_at,
         deadline=accepted_at + timedelta(seconds=patience),
         stream=stream,
-        idempotency_key=idempotency_key,
+        idempotency_key=idempotency_key or "",
     )
 
 

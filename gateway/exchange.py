@@ -25,6 +25,8 @@ _CODES = {
     "backend_unavailable": Code.DEPENDENCY_UNAVAILABLE,
     "unknown_model": Code.MODEL_NOT_FOUND,
     "cancelled": Code.CANCELLED,
+    "context_length_exceeded": Code.CONTEXT_LENGTH_EXCEEDED,
+    "response_format_not_supported": Code.RESPONSE_FORMAT_NOT_SUPPORTED,
 }
 """Codes of `ReplyError` that have a problem of their own; any other is `answer_failed`."""
 
@@ -59,7 +61,7 @@ class Exchange:
     async def end(self) -> ChatReply:
         """Wait for the final reply. Raises Problem for one that is an error, and without one in time."""
         try:
-            async with asyncio.timeout(self.left_s):
+            async with asyncio.timeout(max(0, self.left_s)):
                 reply = await self.replies.end()
         except TimeoutError as error:
             raise Problem(Code.DEADLINE_PASSED) from error

@@ -16,7 +16,8 @@ from starlette.types import Scope
 
 MEDIA_TYPE = "application/problem+json"
 COMPLETIONS_PATH = "/v1/chat/completions"
-OPENAI_PATHS = (COMPLETIONS_PATH, "/v1/models")
+MODELS_PATH = "/v1/models"
+OPENAI_PATHS = (COMPLETIONS_PATH, MODELS_PATH)
 """Where OpenAI's clients call: errors have their shape."""
 REQUEST_ID = "request_id"
 """Where the observing middleware leaves the request's id in the ASGI scope's state."""
@@ -40,6 +41,8 @@ class Code(Enum):
     INVALID_JSON = Meaning(400, "Invalid JSON", "The body is not JSON.")
     INVALID_HEADER = Meaning(400, "Invalid header", "A header that this request needs is missing or malformed.")
     INVALID_FORM = Meaning(400, "Invalid form", "The multipart body cannot be read.")
+    CONTEXT_LENGTH_EXCEEDED = Meaning(400, "Context exceeded", "The model cannot read so much: shorten the request.")
+    RESPONSE_FORMAT_NOT_SUPPORTED = Meaning(400, "Format not supported", "Who answers keeps to no `response_format`.")
     MISSING_KEY = Meaning(401, "API key missing", "Send `Authorization: Bearer mr_…`.")
     INVALID_KEY = Meaning(401, "API key not valid", "The key is malformed, unknown or revoked.")
     MISSING_SIGNATURE = Meaning(401, "Signature missing", "The webhook carries no signature, id or timestamp header.")

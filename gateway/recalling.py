@@ -119,8 +119,7 @@ def told_from(workspace: str, request_id: UUID, archived: Finished) -> Exchange:
     replies = Replies(workspace)
     replies.put(archived.reply)
     replies.caught_up.set()
-    at = now()
-    return Exchange(workspace, request_id, archived.reply.conversation_id, at, at, replies)
+    return Exchange(workspace, request_id, archived.reply.conversation_id, archived.asked_at, now(), replies)
 
 
 async def _came(held: Connections, workspace: str, request_id: UUID) -> int | None:

@@ -1,7 +1,7 @@
 """Conversations in our own shape."""
 
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,8 +14,9 @@ from gateway.cancelling import let_go, letting_go
 from gateway.connections import Connections, Held
 from gateway.documenting import EVENT_STREAM, problems
 from gateway.exchange import Exchange, unless_gone
-from gateway.problems import Code, Problem, problem_body
-from gateway.routes.search import ASKING, Answer, Filters, Question, answer_of
+from gateway.problems import Problem, problem_body
+from gateway.repeating import IdempotencyKey, begin_once, fingerprint
+from gateway.routes.search import ANSWERING, ASKING, Answer, Filters, Question, answer_of
 from gateway.streaming import Stream, event, told
 from infra.kafka.answers import Part
 from infra.postgres.conversations import history
@@ -85,19 +86,24 @@ class Events:
 @router.post(
     "/v1/chat",
     response_model=ChatAnswer,
-    responses=problems(*ASKING, Code.CANCELLED) | {200: {"content": EVENT_STREAM}},
+    responses=problems(*ASKING, *ANSWERING) | {200: {"content": EVENT_STREAM}},
 )
-async def chat(request: Request, turn: ChatTurn, caller: Caller, held: Held) -> Response | ChatAnswer:
+async def chat(
+    request: Request, turn: ChatTurn, caller: Caller, held: Held, idempotency_key: IdempotencyKey = None
+) -> Response | ChatAnswer:
     """Say something in a conversation and wait for the answer, or read it as it is written."""
-    asked = await _asked(held, caller.workspace, turn)
-    exchange = await begin(held, asked, lasting=turn.stream)
+    asked = await _asked(held, caller.workspace, turn, idempotency_key)
+    if idempotency_key is None:
+        exchange = await begin(held, asked, lasting=turn.stream)
+    else:
+        exchange = await begin_once(held, asked, fingerprint(request.url.path, turn))
     if turn.stream:
         return streamed(held, exchange, request.scope)
     with letting_go(held, exchange):
         return chat_answer(await unless_gone(request, exchange.end()))
 
 
-async def _asked(held: Connections, workspace: str, turn: ChatTurn) -> ChatRequest:
+async def _asked(held: Connections, workspace: str, turn: ChatTurn, key: str | None) -> ChatRequest:
     earlier: list[ChatMessage] = []
     if turn.conversation_id is not None:
         earlier = await history(held.pool, workspace, turn.conversation_id, held.settings.history_turns)
@@ -109,8 +115,9 @@ async def _asked(held: Connections, workspace: str, turn: ChatTurn) -> ChatReque
         top_k=turn.top_k,
         filters=turn.filters,
         retrieve=turn.retrieve,
-        conversation_id=turn.conversation_id or uuid4(),
+        conversation_id=turn.conversation_id,
         stream=turn.stream,
+        idempotency_key=key,
     )
 
 

@@ -15,7 +15,8 @@ from gateway.connections import Connections, Held
 from gateway.documenting import EVENT_STREAM, problems
 from gateway.exchange import Exchange, failed, unless_gone
 from gateway.problems import COMPLETIONS_PATH, Code, Problem
-from gateway.routes.search import ASKING, MAX_QUESTION, Filters
+from gateway.repeating import IdempotencyKey, begin_once, fingerprint
+from gateway.routes.search import ANSWERING, ASKING, MAX_QUESTION, Filters
 from gateway.streaming import Stream, told
 from schemas.chat import ChatMessage, ChatRequest, Generation
 
@@ -51,6 +52,17 @@ class StreamOptions(BaseModel):
     """A last chunk with the usage and no choices."""
 
 
+class ResponseFormat(BaseModel):
+    """The form that the answer is to have; whether it can is the backend's to say."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: dict[str, Any] | None = None
+
+    def plain(self) -> dict[str, Any] | None:
+        """Return the form as the log carries it; text is no form."""
+        return None if self.type == "text" else self.model_dump(exclude_none=True)
+
+
 class Retrieval(BaseModel):
     """What OpenAI's request has no room for: which sources are read."""
 
@@ -83,7 +95,10 @@ class CompletionRequest(BaseModel):
     temperature: float | None = Field(default=None, ge=0, le=2)
     max_tokens: int | None = Field(default=None, ge=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    seed: int | None = None
     stop: str | list[str] | None = None
+    response_format: ResponseFormat | None = None
     millrace: Retrieval = Retrieval()
 
     def plain(self) -> list[ChatMessage]:
@@ -102,28 +117,36 @@ class CompletionRequest(BaseModel):
             temperature=self.temperature,
             max_tokens=self.max_completion_tokens or self.max_tokens,
             stop=tuple(stop),
+            top_p=self.top_p,
+            seed=self.seed,
+            response_format=self.response_format.plain() if self.response_format else None,
         )
 
 
 @router.post(
     COMPLETIONS_PATH,
     response_model=Completion,
-    responses=problems(*ASKING, Code.CANCELLED) | {200: {"content": EVENT_STREAM}},
+    responses=problems(*ASKING, *ANSWERING) | {200: {"content": EVENT_STREAM}},
 )
-async def complete(request: Request, wanted: CompletionRequest, caller: Caller, held: Held) -> Response | Completion:
+async def complete(
+    request: Request, wanted: CompletionRequest, caller: Caller, held: Held, idempotency_key: IdempotencyKey = None
+) -> Response | Completion:
     """Answer in OpenAI's shape, whole or as a stream. Errors have OpenAI's body too.
 
     A client that hangs up before the end cancels the answer.
     """
-    asked = await _asked(held, caller.workspace, wanted)
-    exchange = await begin(held, asked)
+    asked = await _asked(held, caller.workspace, wanted, idempotency_key)
+    if idempotency_key is None:
+        exchange = await begin(held, asked)
+    else:
+        exchange = await begin_once(held, asked, fingerprint(request.url.path, wanted))
     if wanted.stream:
         return await _streamed(request, held, exchange, wanted)
     with letting_go(held, exchange):
         return completion_of(exchange, await unless_gone(request, exchange.end()))
 
 
-async def _asked(held: Connections, workspace: str, wanted: CompletionRequest) -> ChatRequest:
+async def _asked(held: Connections, workspace: str, wanted: CompletionRequest, key: str | None) -> ChatRequest:
     return await question(
         held,
         workspace,
@@ -136,6 +159,7 @@ async def _asked(held: Connections, workspace: str, wanted: CompletionRequest) -
         top_k=wanted.millrace.top_k,
         filters=wanted.millrace.filters,
         conversation_id=wanted.millrace.conversation_id,
+        idempotency_key=key,
     )
 
 

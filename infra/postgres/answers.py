@@ -1,6 +1,7 @@
 """Reads of single finished answers, as the archivist keeps them; every read filters by workspace."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 import asyncpg
@@ -15,6 +16,7 @@ class Finished:
 
     question: str
     reply: ChatReply
+    asked_at: datetime
 
 
 @translated
@@ -22,7 +24,7 @@ async def finished(pool: "asyncpg.Pool[asyncpg.Record]", workspace: str, request
     """Return what became of a request of `workspace`, None if the archive does not have it. Raises Transient."""
     row = await pool.fetchrow(
         """select question, conversation_id, answer, citations, abstained, model, served_by, prompt_tokens,
-                  completion_tokens, error
+                  completion_tokens, error, asked_at
            from interactions where workspace = $1 and request_id = $2""",
         workspace,
         request_id,
@@ -44,4 +46,4 @@ async def finished(pool: "asyncpg.Pool[asyncpg.Record]", workspace: str, request
         "usage": {"prompt_tokens": row["prompt_tokens"], "completion_tokens": row["completion_tokens"]},
         "error": row["error"],
     }
-    return Finished(row["question"], ChatReply.model_validate(reply))
+    return Finished(row["question"], ChatReply.model_validate(reply), row["asked_at"])

@@ -254,3 +254,33 @@ async def test_gateways_read_partitions_of_their_own(  # noqa: PLR0917 - fixture
             requests = await asked(questions, workspace, 3)
         assert len({request.reply_to.gateway for request in requests}) == 3
         assert len({request.reply_to.partition for request in requests}) == 3
+
+
+async def test_a_key_stands_for_one_question_at_every_gateway(  # noqa: PLR0917 - fixtures
+    with_cache: Environment,
+    other: Gateway,
+    questions: Tail,
+    publisher: Publisher,
+    workspace: str,
+    key: str,
+    tmp_path: Path,
+) -> None:
+    turn = {"message": "is it?"}
+    headers = {"idempotency-key": f"{workspace}-1"}
+    async with running(with_cache, tmp_path) as gateway, gateway.client(key) as first, other.client(key) as second:
+        asking = [
+            asyncio.create_task(client.post("/v1/chat", json=turn, headers=headers))
+            for client in (first, second, first, second)
+        ]
+        (request,) = await asked(questions, workspace)
+        await say(publisher, request, "delta", "It ", 0)
+        await say(publisher, request, "final", "It is.", 1)
+        answers = [each.json() for each in await asyncio.gather(*asking)]
+        assert all(answer == answers[0] for answer in answers)
+        assert answers[0]["answer"] == "It is."
+        gateway.process.send_signal(signal.SIGKILL)
+        await gateway.process.wait()
+        assert (await second.post("/v1/chat", json=turn, headers=headers)).json() == answers[0]
+        reused = await second.post("/v1/chat", json={"message": "is it not?"}, headers=headers)
+        assert (reused.status_code, reused.json()["code"]) == (422, "key_reused")
+    assert len(await asked(questions, workspace)) == 1

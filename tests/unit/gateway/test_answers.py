@@ -110,7 +110,7 @@ def issued(door: Door, **ago: Any) -> UUID:
 
 def archived(request_id: UUID, text: str) -> Finished:
     values = {"workspace": "acme", "request_id": request_id, "conversation_id": uuid4(), "gateway": "", "sequence": 0}
-    return Finished("is it?", ChatReply.model_validate({**values, "kind": "final", "text": text}))
+    return Finished("is it?", ChatReply.model_validate({**values, "kind": "final", "text": text}), now())
 
 
 async def test_what_the_log_no_longer_holds_comes_from_the_archive(door: Door) -> None:
@@ -124,6 +124,15 @@ async def test_what_the_log_no_longer_holds_comes_from_the_archive(door: Door) -
         response = await client.get(f"{path}/events", headers={"last-event-id": "2"})
         found = [event async for event in events(response)]
     assert [event.data.get("text") for event in found] == [None, "s.", None]
+
+
+async def test_an_answer_of_this_morning_is_still_on_the_log(door: Door) -> None:
+    request_id = issued(door, hours=3)
+    door.log.say(archived(request_id, "Yes.").reply)
+    assert (await door.client.get(f"/v1/chat/{request_id}")).json()["answer"]["answer"] == "Yes."
+    async with serving(door.app) as url, caller(url) as client:
+        found = [event async for event in events(await client.get(f"/v1/chat/{request_id}/events"))]
+    assert [event.name for event in found] == ["accepted", "delta", "final"]
 
 
 async def test_a_question_that_nobody_answered_in_time_has_failed(door: Door) -> None:

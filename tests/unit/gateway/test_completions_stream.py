@@ -165,3 +165,43 @@ async def test_a_stream_read_to_its_end_cancels_nothing(door: Door, client: Asyn
     assert [chunk async for chunk in stream]
     await eventually(lambda: not door.log.waiting)
     assert cancels(door) == []
+
+
+async def test_the_models_are_listed(client: AsyncOpenAI) -> None:
+    assert [model.id async for model in client.models.list()] == ["millrace"]
+    assert (await client.models.retrieve("millrace")).owned_by == "millrace"
+    with pytest.raises(openai.NotFoundError) as missing:
+        await client.models.retrieve("gpt-7")
+    assert missing.value.code == "model_not_found"
+
+
+async def test_the_form_of_the_answer_is_passed_on(door: Door, client: AsyncOpenAI) -> None:
+    door.log.answer = telling("{}")
+    form: Any = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}
+    await client.chat.completions.create(
+        model="millrace", messages=MESSAGES, response_format=form, top_p=0.5, seed=7, stop=["a", "b"]
+    )
+    generation = (await asked(door)).generation
+    assert generation.response_format == form
+    assert (generation.top_p, generation.seed, generation.stop) == (0.5, 7, ("a", "b"))
+    await client.chat.completions.create(model="millrace", messages=MESSAGES, response_format={"type": "text"})
+    assert (await asked(door, 2)).generation.response_format is None
+
+
+@pytest.mark.parametrize("code", ["context_length_exceeded", "response_format_not_supported"])
+async def test_what_the_backend_refuses_is_the_requests_fault(door: Door, client: AsyncOpenAI, code: str) -> None:
+    door.log.answer = lambda request: [failure(request, code)]
+    with pytest.raises(openai.BadRequestError) as refused:
+        await client.chat.completions.create(model="millrace", messages=MESSAGES)
+    assert refused.value.code == code
+
+
+async def test_a_key_makes_a_repetition_the_same(door: Door, client: AsyncOpenAI) -> None:
+    door.log.answer = telling("Yes.")
+    headers = {"Idempotency-Key": "k-1"}
+    answers = [
+        await client.chat.completions.create(model="millrace", messages=MESSAGES, extra_headers=headers)
+        for _ in range(2)
+    ]
+    assert answers[0] == answers[1]
+    assert len(door.log.bodies) == 1
