@@ -34,6 +34,23 @@ Every error is `application/problem+json` (RFC 9457) with a stable `code`, excep
 answers with OpenAI's error body. What is accepted with 202 is on the log; `GET /v1/events/{event_id}` tells the rest.
 """
 
+ROUTES = (
+    hooks,
+    documents,
+    search,
+    chat,
+    completions,
+    answers,
+    models,
+    graph,
+    events,
+    receipts,
+    sources,
+    dead_letters,
+    health,
+)
+"""In the order of the OpenAPI document."""
+
 
 def create_app(
     settings: GatewaySettings, open_connections: Callable[[], AbstractAsyncContextManager[Connections]]
@@ -59,21 +76,7 @@ def create_app(
         # Spans are made once, by infra.telemetry.tracing; the built-in ones would double them and record stack traces.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    for routes in (
-        hooks,
-        documents,
-        search,
-        chat,
-        completions,
-        answers,
-        models,
-        graph,
-        events,
-        receipts,
-        sources,
-        dead_letters,
-        health,
-    ):
+    for routes in ROUTES:
         app.include_router(routes.router)
     failures.install(app)
     # Outermost last. Nothing of a body is read before its sender is known and its size is within the limit.

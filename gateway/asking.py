@@ -2,21 +2,18 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from datetime import timedelta
-from typing import Literal
 from uuid import UUID, uuid4
 
 from gateway.accepting import PRODUCER
 from gateway.connections import Connections
 from gateway.exchange import Exchange
+from gateway.settings import Purpose
 from infra.kafka.codec import new_envelope
 from infra.telemetry.tracing import inject
 from schemas.chat import ChatMessage, ChatReply, ChatRequest, Generation, SearchFilters
 from schemas.event import now
 from schemas.ids import deterministic_id
 from topics.catalogue import CHAT_REQUESTS
-
-Purpose = Literal["chat", "query", "search"]
 
 
 async def question(
@@ -40,16 +37,13 @@ async def question(
 
     Raises Transient("kafka") if replies cannot be heard.
     """
-    settings = held.settings
-    patience = settings.search_timeout_s if purpose == "search" else settings.answer_timeout_s
-    await held.replies.wait_ready(settings.publish_timeout_s)
+    await held.replies.wait_ready(held.settings.publish_timeout_s)
     accepted_at = now()
     reply_to = held.replies.reply_to
     if idempotency_key is None:
         request_id, begun = held.request_ids.issue(workspace, reply_to.partition, accepted_at), uuid4()
     else:
-        request_id = deterministic_id("chat.request", workspace, idempotency_key)
-        begun = deterministic_id("conversation", str(request_id))
+        request_id, begun = ids_of(workspace, idempotency_key)
     return ChatRequest(
         workspace=workspace,
         request_id=request_id,
@@ -63,10 +57,16 @@ async def question(
         purpose=purpose,
         reply_to=reply_to,
         accepted_at=accepted_at,
-        deadline=accepted_at + timedelta(seconds=patience),
+        deadline=accepted_at + held.settings.patience(purpose),
         stream=stream,
         idempotency_key=idempotency_key or "",
     )
+
+
+def ids_of(workspace: str, idempotency_key: str) -> tuple[UUID, UUID]:
+    """Return the ids of the request made under a key, and of the conversation that it begins if it names none."""
+    request_id = deterministic_id("chat.request", workspace, idempotency_key)
+    return request_id, deterministic_id("conversation", str(request_id))
 
 
 def expecting(held: Connections, request: ChatRequest, *, lasting: bool = False) -> Exchange:

@@ -7,7 +7,7 @@ the key, it is remembered beside the cache. What neither knows any more may stil
 import asyncio
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from gateway.connections import Connections
@@ -46,8 +46,7 @@ async def place_of(held: Connections, workspace: str, request_id: UUID) -> Place
     """Return where the replies are, None if that is not known. Raises Transient if it cannot be asked for."""
     issued = held.request_ids.read(workspace, request_id)
     if issued is not None:
-        patience = timedelta(seconds=held.settings.answer_timeout_s)
-        return Place(issued.partition, issued.at, issued.at + patience)
+        return Place(issued.partition, issued.at, issued.at + held.settings.patience("chat"))
     asked = await held.asked.find(workspace, request_id)
     if asked is None:
         return None

@@ -1,7 +1,8 @@
 """Settings of the gateway, read from the environment at its start."""
 
 from dataclasses import dataclass
-from typing import Self
+from datetime import timedelta
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -20,6 +21,7 @@ from infra.settings import (
 )
 
 MIB = 1024 * 1024
+Purpose = Literal["chat", "query", "search"]
 
 
 class GatewaySettings(Settings):
@@ -61,6 +63,10 @@ class GatewaySettings(Settings):
         # Raises ValueError.
         Rate(self.events_per_s, self.events_burst)
         return self
+
+    def patience(self, purpose: Purpose) -> timedelta:
+        """How long an answer is waited for."""
+        return timedelta(seconds=self.search_timeout_s if purpose == "search" else self.answer_timeout_s)
 
     @property
     def event_rate(self) -> Rate:

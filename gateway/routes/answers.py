@@ -49,7 +49,7 @@ class Cancelling(BaseModel):
 
 
 @router.get(
-    "/v1/chat/{request_id}",
+    "/v1/chat/{request_id:uuid}",
     response_model=ChatState,
     responses=problems(*_MAY_FAIL) | {202: {"model": ChatState, "description": "The answer is still being written."}},
 )
@@ -71,7 +71,7 @@ async def chat_state(request_id: UUID, caller: Caller, held: Held, response: Res
 
 
 @router.get(
-    "/v1/chat/{request_id}/events",
+    "/v1/chat/{request_id:uuid}/events",
     responses=problems(*_MAY_FAIL, Code.INVALID_HEADER)
     | {
         200: {"content": EVENT_STREAM, "description": "Events as of `POST /v1/chat` with `stream`."},
@@ -94,7 +94,7 @@ async def chat_events(
     return streamed(held, exchange, request.scope, at)
 
 
-@router.delete("/v1/chat/{request_id}", status_code=202, response_model=Cancelling, responses=problems(*_MAY_FAIL))
+@router.delete("/v1/chat/{request_id:uuid}", status_code=202, response_model=Cancelling, responses=problems(*_MAY_FAIL))
 async def cancel_chat(request_id: UUID, caller: Caller, held: Held) -> Cancelling:
     """Stop writing an answer. Whoever reads it is told `cancelled`; one that is finished stays as it is."""
     await _check(held, caller.workspace, request_id)

@@ -174,3 +174,9 @@ async def test_a_finished_answer_is_told_whole(door: Door) -> None:
         found = [event async for event in events(response)]
     assert [event.name for event in found] == ["accepted", "delta", "final"]
     assert found[-1].data == answer
+
+
+async def test_what_is_no_id_is_no_path_here(door: Door) -> None:
+    assert_problem(await door.client.get("/v1/chat/nothing"), 404, "not_found")
+    response = await door.client.get("/v1/chat/completions")
+    assert (response.status_code, response.json()["error"]["code"]) == (405, "method_not_allowed")
