@@ -62,6 +62,19 @@ def test_a_thousand_questions_delay_anothers_by_one_slots_time(slots: int, serve
     assert mill.served["flood"] < 1_000
 
 
+@pytest.mark.parametrize("length", [0.001, 0.01, 50.0])
+@pytest.mark.parametrize("slots", [1, 4, 32])
+@pytest.mark.parametrize("served_before", range(0, 60, 7))
+def test_a_wrong_guess_of_an_answers_length_holds_nobody_up(slots: int, served_before: int, length: float) -> None:
+    """Charged by the mean when it begins, corrected when it ends: in between the tags say what is not so."""
+    mill = Mill(slots, lambda _: length)
+    mill.ask("flood", 1_000)
+    mill.run(lambda: mill.served["flood"] >= served_before)
+    mill.ask("single")
+    mill.run(lambda: mill.served["single"] == 1)
+    assert mill.waits("single")[0] <= length * 1.001
+
+
 def test_among_many_it_waits_for_one_answer_of_each_other() -> None:
     mill = Mill(2, lambda _: 1.0)
     for number in range(9):
@@ -117,6 +130,8 @@ def test_who_leaves_gets_no_turn_and_costs_nothing() -> None:
     turns.join("acme", 2.0, "here")
     for waiter in gone:
         turns.leave(waiter)
+    other = turns.join("other", 1.0, "gone too")
+    turns.leave(other)
     assert len(turns) == 1
     item, turn = turns.next()
     assert item == "here"
