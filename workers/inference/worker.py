@@ -9,8 +9,10 @@ publishes  chat.replies   the words as they are written, if the asker reads alon
 
 from collections.abc import Iterable
 
+from infra.errors import Permanent
 from infra.kafka.worker import Delivery, Outgoing, Worker
 from schemas.chat import ChatPrompt
+from schemas.dead_letters import Reason
 from topics.catalogue import CHAT_CANCELS, CHAT_PROMPTS, CHAT_REPLIES, INTERACTIONS
 from workers.inference.reply import interaction_of, reply_of
 from workers.inference.settings import HELD, TAKEN_UP
@@ -21,8 +23,13 @@ worker = Worker(WORKER, tools=open_tools, publishes=(CHAT_REPLIES, INTERACTIONS)
 
 @worker.handles_each(CHAT_PROMPTS, concurrency=TAKEN_UP, limits=HELD)
 async def infer(delivery: Delivery[ChatPrompt], tools: Tools) -> Iterable[Outgoing]:
-    """Answer, or say why not: every prompt ends with one reply, whose event id a redelivery repeats."""
+    """Answer, or say why not: every prompt ends with one reply, whose event id a redelivery repeats.
+
+    Raises Permanent for a prompt that names no partition of replies: nobody could read the answer, so none is made.
+    """
     prompt = delivery.body
+    if prompt.request.reply_to.partition >= CHAT_REPLIES.partitions:
+        raise Permanent(Reason.SCHEMA_VIOLATION, "reply_to.partition: there is no such partition of replies")
     outcome, sequence = await told(delivery, tools)
     reply = reply_of(prompt, outcome, sequence)
     published = [Outgoing(CHAT_REPLIES, reply, delivery, partition=prompt.request.reply_to.partition)]

@@ -2,9 +2,11 @@ from datetime import timedelta
 
 import pytest
 
+from infra.errors import Permanent
 from infra.kafka.worker import Each, Outgoing
 from infra.settings import SettingsError
-from schemas.chat import ChatReply, Interaction
+from schemas.chat import ChatReply, Interaction, ReplyTo
+from schemas.dead_letters import Reason
 from schemas.event import now
 from tests.chats import passage, prompt
 from tests.deliveries import delivery
@@ -62,6 +64,12 @@ async def test_an_expired_prompt_is_answered_with_an_error_and_kept() -> None:
     assert answer.error.code == "deadline_passed"
     assert answer.text == interaction.answer == ""
     assert interaction.error == answer.error
+
+
+async def test_an_answer_that_nobody_could_read_is_not_made() -> None:
+    with pytest.raises(Permanent) as refused:
+        await published(reply_to=ReplyTo(partition=CHAT_REPLIES.partitions, gateway="gateway-1"))
+    assert refused.value.reason is Reason.SCHEMA_VIOLATION
 
 
 async def test_a_redelivery_publishes_under_the_same_identity() -> None:
