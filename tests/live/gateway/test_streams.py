@@ -51,12 +51,18 @@ async def cancels(surroundings: Environment) -> AsyncIterator[Tail]:
         yield tail
 
 
-@pytest.fixture
-async def publisher(surroundings: Environment) -> AsyncIterator[Publisher]:
+@asynccontextmanager
+async def opened_publisher(surroundings: Environment) -> AsyncIterator[Publisher]:
     objects = ObjectStore.open(surroundings["OBJECT_STORE_URL"])
     opened = await Publisher.open([surroundings["KAFKA_BOOTSTRAP_SERVERS"]], objects)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def publisher(surroundings: Environment) -> AsyncIterator[Publisher]:
+    async with opened_publisher(surroundings) as opened:
+        yield opened
 
 
 @pytest.fixture
