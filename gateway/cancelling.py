@@ -18,6 +18,7 @@ from gateway.exchange import Exchange
 from infra.errors import Transient
 from infra.kafka.codec import new_envelope
 from infra.telemetry.logs import logger
+from infra.telemetry.metrics import Metric, count
 from infra.telemetry.tracing import inject
 from schemas.chat_cancel import ChatCancel
 from schemas.ids import deterministic_id
@@ -32,6 +33,7 @@ async def cancel(held: Connections, workspace: str, request_id: UUID, reason: st
     identity = deterministic_id("chat.cancel", workspace, str(request_id))
     envelope = new_envelope(body, id=identity, source=PRODUCER, cause=request_id, trace=inject())
     await held.publisher.publish(CHAT_CANCELS, body, envelope)
+    count(Metric.CHATS_CANCELLED_TOTAL, reason)
 
 
 def let_go(held: Connections, exchange: Exchange, *, hung_up: bool) -> None:

@@ -17,6 +17,7 @@ from infra.errors import Transient
 from infra.kafka.answers import Replies
 from infra.postgres.answers import Finished
 from infra.telemetry.logs import logger
+from infra.telemetry.metrics import Metric, count
 from schemas.chat import ChatReply, ReplyError
 from schemas.event import now
 from topics.catalogue import CHAT_REPLIES
@@ -97,6 +98,7 @@ async def attach(held: Connections, workspace: str, request_id: UUID, place: Pla
     except BaseException:
         stack.close()
         raise
+    count(Metric.CHATS_TAKEN_UP_TOTAL, "from the log")
     return exchange
 
 
@@ -118,6 +120,7 @@ def told_from(workspace: str, request_id: UUID, archived: Finished) -> Exchange:
     replies = Replies(workspace)
     replies.put(archived.reply)
     replies.caught_up.set()
+    count(Metric.CHATS_TAKEN_UP_TOTAL, "from the archive")
     return Exchange(workspace, request_id, archived.reply.conversation_id, archived.asked_at, now(), replies)
 
 

@@ -5,7 +5,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import orjson
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.exchange import Exchange, failed
 from gateway.problems import Problem
 from infra.kafka.answers import Part
+from infra.telemetry.metrics import Metric, gauge
 from schemas.chat import ChatReply
 
 NOT_BUFFERED = {"cache-control": "no-cache", "x-accel-buffering": "no"}
@@ -39,12 +40,16 @@ class Shape(Protocol):
 class Stream(EventSourceResponse):
     """An event stream that says when it is over, and whether because its client has gone."""
 
+    open: ClassVar[int] = 0
+    """Streams of this process."""
+
     def __init__(self, content: AsyncIterator[bytes], over: Callable[[bool], None]) -> None:
         super().__init__(content, headers=NOT_BUFFERED)
         self._over = over
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events."""
+        _count_open(1)
         try:
             await super().__call__(scope, receive, send)
         except asyncio.CancelledError:
@@ -54,8 +59,15 @@ class Stream(EventSourceResponse):
         except BaseException:
             self._over(True)
             raise
+        finally:
+            _count_open(-1)
         # A client that hangs up ends the sending without an error.
         self._over(True)
+
+
+def _count_open(change: int) -> None:
+    Stream.open += change
+    gauge(Metric.STREAMS_OPEN, Stream.open)
 
 
 async def told(

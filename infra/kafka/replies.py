@@ -131,15 +131,19 @@ class ReplyReader:
 
     async def _hold(self) -> None:
         """Keep a partition leased; a lost one is replaced by the first that is free."""
+        leased: bool | None = None
         while self._lease is not None:
-            place = None
+            place, cause = None, "all are taken"
             try:
                 place = await self._lease.take(self._wanted)
             except (Transient, Permanent) as error:
-                log.warning("reply partitions are not leased", cause=error.detail)
+                cause = error.detail
             if place is not None and place != self._wanted:
                 log.info("reads another reply partition", partition=place)
                 self._wanted = place
+            if place is None and leased is not False:
+                log.warning("shares a reply partition", partition=self._wanted, cause=cause)
+            leased = place is not None
             self._placed.set()
             await asyncio.sleep(RENEW_S)
         self._placed.set()

@@ -23,7 +23,7 @@ from tests.eventually import eventually
 from tests.live.gateway.conftest import Environment, Gateway, Tail, running, tailing
 from topics.catalogue import CHAT_CANCELS, CHAT_REPLIES, CHAT_REQUESTS
 
-STREAMS = 20
+STREAMS = 100
 TURN = {"message": "is it?", "stream": True}
 
 

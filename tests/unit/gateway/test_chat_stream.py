@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.streaming import Stream
+from infra.telemetry.metrics import REGISTRY
 from tests.eventually import eventually
 from tests.unit.gateway.conftest import Door
 from tests.unit.gateway.serving import asked, caller, cancels, events, failure, reply, serving, telling
@@ -30,6 +31,7 @@ async def test_the_events_of_an_answer(door: Door) -> None:
             "request_id": str(request.request_id),
             "conversation_id": str(request.conversation_id),
         }
+        assert REGISTRY.get_sample_value("millrace_streams_open") == 1
         door.log.say(reply(request, "delta", "Grüß", 0))
         assert (await anext(reading)).__dict__ == {"name": "delta", "data": {"text": "Grüß"}, "id": "4"}
         door.log.say(reply(request, "delta", " dich 👋", 1))
@@ -38,6 +40,7 @@ async def test_the_events_of_an_answer(door: Door) -> None:
         rest = [event async for event in reading]
     assert [(event.name, event.id) for event in rest] == [("delta", "12"), ("final", "end")]
     assert rest[-1].data["answer"] == "Grüß dich 👋!"
+    assert REGISTRY.get_sample_value("millrace_streams_open") == 0
     assert rest[-1].data["conversation_id"] == str(request.conversation_id)
 
 
