@@ -11,7 +11,21 @@ from gateway.auth import Authenticating
 from gateway.connections import Connections
 from gateway.documenting import Documented
 from gateway.middleware import Limiting, Observing
-from gateway.routes import chat, dead_letters, documents, events, graph, health, hooks, receipts, search, sources
+from gateway.routes import (
+    answers,
+    chat,
+    completions,
+    dead_letters,
+    documents,
+    events,
+    graph,
+    health,
+    hooks,
+    models,
+    receipts,
+    search,
+    sources,
+)
 from gateway.settings import GatewaySettings
 
 DESCRIPTION = """Takes in a team's events and documents, and answers questions from them with citations.
@@ -19,6 +33,23 @@ DESCRIPTION = """Takes in a team's events and documents, and answers questions f
 Every error is `application/problem+json` (RFC 9457) with a stable `code`, except under `/v1/chat/completions`, which
 answers with OpenAI's error body. What is accepted with 202 is on the log; `GET /v1/events/{event_id}` tells the rest.
 """
+
+ROUTES = (
+    hooks,
+    documents,
+    search,
+    chat,
+    completions,
+    answers,
+    models,
+    graph,
+    events,
+    receipts,
+    sources,
+    dead_letters,
+    health,
+)
+"""In the order of the OpenAPI document."""
 
 
 def create_app(
@@ -45,7 +76,7 @@ def create_app(
         # Spans are made once, by infra.telemetry.tracing; the built-in ones would double them and record stack traces.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    for routes in (hooks, documents, search, chat, graph, events, receipts, sources, dead_letters, health):
+    for routes in ROUTES:
         app.include_router(routes.router)
     failures.install(app)
     # Outermost last. Nothing of a body is read before its sender is known and its size is within the limit.

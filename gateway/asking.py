@@ -1,36 +1,26 @@
-"""Asks a question over the log and waits for its answer."""
+"""Asks questions over the log."""
 
-import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import Literal
+from contextlib import ExitStack
 from uuid import UUID, uuid4
 
 from gateway.accepting import PRODUCER
 from gateway.connections import Connections
-from gateway.problems import Code, Problem
+from gateway.exchange import Exchange
+from gateway.settings import Purpose
 from infra.kafka.codec import new_envelope
 from infra.telemetry.tracing import inject
-from schemas.chat import ChatMessage, ChatReply, ChatRequest, Generation, ReplyError, SearchFilters
+from schemas.chat import ChatMessage, ChatReply, ChatRequest, Generation, SearchFilters
 from schemas.event import now
+from schemas.ids import deterministic_id
 from topics.catalogue import CHAT_REQUESTS
 
-GRACE_S = 0.5
-"""Waited beyond the deadline for the worker's own word that it passed, which says more than our silence."""
 
-_STATUS = {
-    "deadline_passed": Code.DEADLINE_PASSED,
-    "backend_unavailable": Code.DEPENDENCY_UNAVAILABLE,
-    "unknown_model": Code.MODEL_NOT_FOUND,
-}
-"""Codes of `ReplyError` that have a problem of their own; any other is `answer_failed`."""
-
-
-async def ask(
+async def question(
     held: Connections,
     workspace: str,
     *,
-    purpose: Literal["chat", "query", "search"],
+    purpose: Purpose,
     messages: Sequence[ChatMessage],
     top_k: int = 5,
     filters: SearchFilters | None = None,
@@ -38,20 +28,26 @@ async def ask(
     model: str = "",
     generation: Generation | None = None,
     conversation_id: UUID | None = None,
-) -> ChatReply:
-    """Publish the question and return its final reply.
+    stream: bool = False,
+    idempotency_key: str | None = None,
+) -> ChatRequest:
+    """Return a question that can be asked now, its replies directed to this gateway.
 
-    Raises Problem(DEADLINE_PASSED) without an answer in time, a problem for a reply that is an error, and
-    Transient("kafka") if the question cannot be put on the log.
+    Under an `idempotency_key` its id, and that of a conversation that it begins, are made of the key.
+
+    Raises Transient("kafka") if replies cannot be heard.
     """
-    settings = held.settings
-    patience = settings.search_timeout_s if purpose == "search" else settings.answer_timeout_s
-    await held.replies.wait_ready(settings.publish_timeout_s)
+    await held.replies.wait_ready(held.settings.publish_timeout_s)
     accepted_at = now()
-    request = ChatRequest(
+    reply_to = held.replies.reply_to
+    if idempotency_key is None:
+        request_id, begun = held.request_ids.issue(workspace, reply_to.partition, accepted_at), uuid4()
+    else:
+        request_id, begun = ids_of(workspace, idempotency_key)
+    return ChatRequest(
         workspace=workspace,
-        request_id=uuid4(),
-        conversation_id=conversation_id or uuid4(),
+        request_id=request_id,
+        conversation_id=conversation_id or begun,
         messages=tuple(messages),
         model=model,
         retrieve=retrieve,
@@ -59,29 +55,73 @@ async def ask(
         filters=filters or SearchFilters(),
         generation=generation or Generation(),
         purpose=purpose,
-        reply_to=held.replies.reply_to,
+        reply_to=reply_to,
         accepted_at=accepted_at,
-        deadline=accepted_at + timedelta(seconds=patience),
+        deadline=accepted_at + held.settings.patience(purpose),
+        stream=stream,
+        idempotency_key=idempotency_key or "",
     )
-    return await _answer(held, request, patience + GRACE_S)
 
 
-async def _answer(held: Connections, request: ChatRequest, patience: float) -> ChatReply:
+def ids_of(workspace: str, idempotency_key: str) -> tuple[UUID, UUID]:
+    """Return the ids of the request made under a key, and of the conversation that it begins if it names none."""
+    request_id = deterministic_id("chat.request", workspace, idempotency_key)
+    return request_id, deterministic_id("conversation", str(request_id))
+
+
+def expecting(held: Connections, request: ChatRequest, *, lasting: bool = False) -> Exchange:
+    """Return the exchange of a question about to be put on the log; its replies are heard from now on.
+
+    To be entered before anything else is waited for, since `reply_to` names the partition read at this moment, and
+    closed by the caller.
+    """
+    stack = ExitStack()
+    return Exchange(
+        request.workspace,
+        request.request_id,
+        request.conversation_id,
+        request.accepted_at,
+        request.deadline,
+        stack.enter_context(held.replies.expect(request.request_id, request.workspace)),
+        lasting=lasting,
+        stack=stack,
+    )
+
+
+async def put(held: Connections, request: ChatRequest) -> None:
+    """Put the question on the log. Raises Transient("kafka") if the broker does not acknowledge it in time."""
     envelope = new_envelope(request, id=request.request_id, source=PRODUCER, trace=inject())
-    with held.replies.expect(request.request_id, request.workspace) as replies:
-        await held.publisher.publish(CHAT_REQUESTS, request, envelope)
-        try:
-            async with asyncio.timeout(patience):
-                async for reply in replies:
-                    if reply.kind == "final":
-                        return reply
-                    if reply.kind == "error":
-                        raise _failed(reply.error)
-        except TimeoutError as error:
-            raise Problem(Code.DEADLINE_PASSED) from error
-    raise Problem(Code.ANSWER_FAILED, "the answer broke off", reply_code="broken_off")
+    await held.publisher.publish(CHAT_REQUESTS, request, envelope)
 
 
-def _failed(error: ReplyError | None) -> Problem:
-    error = error or ReplyError(code="unknown", detail="the answer failed without a word")
-    return Problem(_STATUS.get(error.code, Code.ANSWER_FAILED), error.detail, reply_code=error.code)
+async def begin(held: Connections, request: ChatRequest, *, lasting: bool = False) -> Exchange:
+    """Put the question on the log and return its exchange, which the caller closes. Raises as `put`."""
+    exchange = expecting(held, request, lasting=lasting)
+    try:
+        await put(held, request)
+    except BaseException:
+        exchange.close()
+        raise
+    return exchange
+
+
+async def ask(
+    held: Connections,
+    workspace: str,
+    *,
+    purpose: Purpose,
+    messages: Sequence[ChatMessage],
+    top_k: int = 5,
+    filters: SearchFilters | None = None,
+) -> ChatReply:
+    """Ask and return the final reply.
+
+    Raises Problem(DEADLINE_PASSED) without an answer in time, a problem for a reply that is an error, and
+    Transient("kafka") if the question cannot be put on the log.
+    """
+    request = await question(held, workspace, purpose=purpose, messages=messages, top_k=top_k, filters=filters)
+    exchange = await begin(held, request)
+    try:
+        return await exchange.end()
+    finally:
+        exchange.close()

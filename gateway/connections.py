@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from secrets import token_hex
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 from uuid import UUID
@@ -16,25 +17,32 @@ from fastapi import Depends, Request
 
 from gateway.admitting import Admission
 from gateway.auth import KeyCheck
+from gateway.errands import Errands
 from gateway.probes import Probe, State, ask_all, probes
 from gateway.recent import Recent
+from gateway.request_ids import RequestIds
 from gateway.settings import Environment, GatewaySettings
+from infra.kafka.answers import Replies
 from infra.kafka.codec import Encoded
 from infra.kafka.producer import Publisher
 from infra.kafka.redrive import LetterReader, Place, RecordReader
-from infra.kafka.replies import Replies, ReplyReader
+from infra.kafka.replies import LEASE_NAME, LEASE_S, ReplyReader
+from infra.kafka.reply_log import ReplyLog
 from infra.objects.store import ObjectStore
+from infra.postgres.answers import Finished, finished
 from infra.postgres.keys import PresentedKey, Principal, verify_presented
 from infra.postgres.pool import open_pool
 from infra.postgres.sources import SecretBox, Source, find_by_name, find_source
+from infra.redis.asked import Asked, AskedRequests
 from infra.redis.client import open_redis
+from infra.redis.leases import Lease
 from infra.redis.rates import Rates, SharedRates
 from infra.telemetry.logs import logger
 from schemas.chat import ReplyTo
 from schemas.dead_letters import DeadLetter
 from schemas.envelope import Envelope
 from schemas.event import Event
-from topics.catalogue import Topic
+from topics.catalogue import CHAT_REPLIES, Topic
 
 if TYPE_CHECKING:
     from infra.neo4j.client import GraphDriver
@@ -46,6 +54,9 @@ UPLOADS = "uploads"
 
 UPLOADS_AT_ONCE = 2
 """Large bodies turned into events at once: each takes about four times its size in memory while it is published."""
+
+REMEMBERED_S = round((CHAT_REPLIES.retention or timedelta(days=1)).total_seconds())
+"""How long an `Idempotency-Key` stands for its request: as long as the log holds the replies."""
 
 
 class Publishes(Protocol):
@@ -77,6 +88,37 @@ class HearsReplies(Protocol):
 
     def expect(self, request_id: UUID, workspace: str) -> AbstractContextManager[Replies]:
         """Hear the replies to one request; entered before it is published."""
+
+
+class FollowsReplies(Protocol):
+    """Reads the replies to any request back from the log."""
+
+    def follow(
+        self, request_id: UUID, workspace: str, partition: int, since: datetime
+    ) -> AbstractContextManager[Replies]:
+        """Hear the replies to a request accepted at `since`, from the first to the last."""
+
+
+class RemembersRequests(Protocol):
+    """Remembers what was asked under a key. Raises Transient("redis")."""
+
+    async def claim(self, workspace: str, request_id: UUID, asked: Asked) -> Asked | None:
+        """Keep `asked` and return None, or return what is kept already."""
+
+    async def keep(self, workspace: str, request_id: UUID, asked: Asked) -> None:
+        """Keep `asked`."""
+
+    async def forget(self, workspace: str, request_id: UUID) -> None:
+        """Keep nothing."""
+
+    async def find(self, workspace: str, request_id: UUID) -> Asked | None:
+        """Return what is kept."""
+
+    async def visit(self, workspace: str, request_id: UUID) -> int:
+        """Count a client that comes back."""
+
+    async def visits(self, workspace: str, request_id: UUID) -> int:
+        """Return how many have."""
 
 
 class Graph:
@@ -113,12 +155,18 @@ class Connections:
     letters: ReadsLetters
     graph: Graph
     box: SecretBox
+    reply_log: FollowsReplies
+    asked: RemembersRequests
+    request_ids: RequestIds
     probes: Mapping[str, Probe] = field(default_factory=dict)
     uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS_AT_ONCE))
     rates: Rates | None = None
     """Counts events over all gateways; without it this one counts for itself."""
+    errands: Errands = field(default_factory=Errands)
     keys: KeyCheck = field(init=False)
     admission: Admission = field(init=False)
+    finished: Callable[[str, UUID], Awaitable[Finished | None]] = field(init=False)
+    """Answers of a workspace by the ids of their requests."""
     sources: Recent[str, Source | None] = field(init=False)
     upload_sources: Recent[str, Source | None] = field(init=False)
     readiness: Recent[str, dict[str, State]] = field(init=False)
@@ -126,6 +174,9 @@ class Connections:
     def __post_init__(self) -> None:
         async def verify(key: PresentedKey) -> Principal | None:
             return await verify_presented(self.pool, key)
+
+        async def answered(workspace: str, request_id: UUID) -> Finished | None:
+            return await finished(self.pool, workspace, request_id)
 
         async def find(source_id: str) -> Source | None:
             return await find_source(self.pool, self.box, source_id)
@@ -137,6 +188,7 @@ class Connections:
             return await ask_all(self.probes)
 
         self.admission = Admission(self.settings.event_rate, self.rates)
+        self.finished = answered
         self.keys = KeyCheck(verify, self.settings.key_cache_s)
         self.sources = Recent(find, self.settings.source_cache_s)
         self.upload_sources = Recent(find_uploads, self.settings.source_cache_s)
@@ -155,14 +207,17 @@ async def open_connections(environment: Environment) -> AsyncIterator[Connection
         settings = environment.gateway
         publisher = await Publisher.open(environment.kafka.bootstrap, objects, settings.publish_timeout_s)
         stack.push_async_callback(_close, publisher.close, settings.publish_timeout_s)
-        replies = await ReplyReader.open(environment.kafka.bootstrap, _instance(environment), objects)
+        redis = await stack.enter_async_context(open_redis(environment.redis))
+        lease = Lease(redis, LEASE_NAME, CHAT_REPLIES.partitions, LEASE_S)
+        replies = await ReplyReader.open(environment.kafka.bootstrap, _instance(environment), objects, lease)
         stack.push_async_callback(_close, replies.close, settings.publish_timeout_s)
+        reply_log = ReplyLog(environment.kafka.bootstrap, objects)
+        stack.push_async_callback(_close, reply_log.close, settings.publish_timeout_s)
         records = RecordReader(environment.kafka.bootstrap)
         stack.push_async_callback(records.close)
-        redis = await stack.enter_async_context(open_redis(environment.redis))
         graph = Graph(lambda: _open_graph(environment))
         stack.push_async_callback(graph.close)
-        yield Connections(
+        connections = Connections(
             settings=settings,
             pool=pool,
             publisher=publisher,
@@ -170,9 +225,14 @@ async def open_connections(environment: Environment) -> AsyncIterator[Connection
             letters=LetterReader(records, objects),
             graph=graph,
             box=SecretBox.from_settings(environment.secrets),
+            reply_log=reply_log,
+            asked=AskedRequests(redis, REMEMBERED_S),
+            request_ids=RequestIds(environment.secrets.secret_key.get_secret_value()),
             probes=probes(environment, pool),
             rates=SharedRates(redis, settings.event_rate),
         )
+        stack.push_async_callback(connections.errands.close)
+        yield connections
 
 
 async def _close(close: Callable[[], Awaitable[None]], within_s: float) -> None:

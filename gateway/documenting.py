@@ -20,6 +20,10 @@ def problems(*codes: Code) -> dict[int | str, dict[str, Any]]:
     return responses
 
 
+EVENT_STREAM: dict[str, Any] = {"text/event-stream": {"schema": {"type": "string"}}}
+"""Content of a response that is told as it is written."""
+
+
 class Documented(FastAPI):
     """The application, with an OpenAPI document whose errors are the ones that it answers with."""
 

@@ -45,7 +45,7 @@ class Observing:
                 try:
                     await self.app(scope, receive, sending)
                 except ClientDisconnect:
-                    pass  # hung up while sending its body: nobody is left to answer, and nothing was accepted
+                    pass  # hung up: nobody is left to answer
                 except Exception:
                     log.exception("request failed", path=scope["path"])
                     if status:

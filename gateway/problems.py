@@ -16,6 +16,9 @@ from starlette.types import Scope
 
 MEDIA_TYPE = "application/problem+json"
 COMPLETIONS_PATH = "/v1/chat/completions"
+MODELS_PATH = "/v1/models"
+OPENAI_PATHS = (COMPLETIONS_PATH, MODELS_PATH)
+"""Where OpenAI's clients call: errors have their shape."""
 REQUEST_ID = "request_id"
 """Where the observing middleware leaves the request's id in the ASGI scope's state."""
 
@@ -38,7 +41,8 @@ class Code(Enum):
     INVALID_JSON = Meaning(400, "Invalid JSON", "The body is not JSON.")
     INVALID_HEADER = Meaning(400, "Invalid header", "A header that this request needs is missing or malformed.")
     INVALID_FORM = Meaning(400, "Invalid form", "The multipart body cannot be read.")
-    STREAMING_NOT_SUPPORTED = Meaning(400, "Streaming not supported", "Ask again with `stream` false.")
+    CONTEXT_LENGTH_EXCEEDED = Meaning(400, "Context exceeded", "The model cannot read so much: shorten the request.")
+    RESPONSE_FORMAT_NOT_SUPPORTED = Meaning(400, "Format not supported", "Who answers keeps to no `response_format`.")
     MISSING_KEY = Meaning(401, "API key missing", "Send `Authorization: Bearer mr_…`.")
     INVALID_KEY = Meaning(401, "API key not valid", "The key is malformed, unknown or revoked.")
     MISSING_SIGNATURE = Meaning(401, "Signature missing", "The webhook carries no signature, id or timestamp header.")
@@ -51,15 +55,18 @@ class Code(Enum):
     EVENT_NOT_FOUND = Meaning(404, "Event not found", "The workspace has no such event.")
     ENTITY_NOT_FOUND = Meaning(404, "Entity not found", "The workspace's graph has no such entity.")
     LETTER_NOT_FOUND = Meaning(404, "Dead letter not found", "The workspace has no such dead letter.")
+    REQUEST_NOT_FOUND = Meaning(404, "Chat request not found", "The workspace has no such request, or no longer.")
     MODEL_NOT_FOUND = Meaning(404, "Model not found", "No backend of this installation serves that model.")
     METHOD_NOT_ALLOWED = Meaning(405, "Method not allowed", "See the `Allow` header.")
     REQUEST_TIMEOUT = Meaning(408, "Request timeout", "The body did not arrive in time.")
     SOURCE_CONFLICT = Meaning(409, "Source name taken", "The workspace has a source of that name, other connector.")
     LETTER_NOT_REDRIVABLE = Meaning(409, "Not redrivable", "The record's own headers are broken.")
+    CANCELLED = Meaning(410, "Cancelled", "The request was cancelled: no answer will come.")
     LETTER_GONE = Meaning(410, "Dead letter gone", "The log no longer holds the letter's record.")
     PAYLOAD_TOO_LARGE = Meaning(413, "Payload too large", "The body is over the limit, which `limit_bytes` states.")
     UNSUPPORTED_MEDIA_TYPE = Meaning(415, "Unsupported media type", "Send one of the content types in `detail`.")
     INVALID_REQUEST = Meaning(422, "Invalid request", "Fields are missing or wrong; `errors` points at each.")
+    KEY_REUSED = Meaning(422, "Idempotency key reused", "The key stands for another request, made earlier.")
     REFUSED = Meaning(422, "Refused", "The request is well-formed and can never be carried out.")
     TOO_MANY_EVENTS = Meaning(429, "Too many events", "The workspace sends too fast; wait as `Retry-After` says.")
     INTERNAL_ERROR = Meaning(500, "Internal error", "A fault of ours; quote the `instance` to your operator.")
@@ -139,9 +146,14 @@ def respond(problem: Problem, scope: Scope) -> Response:
         headers.setdefault("WWW-Authenticate", 'Bearer realm="millrace"')
     if problem.status_code == 503:  # noqa: PLR2004
         headers.setdefault("Retry-After", str(RETRY_AFTER_S))
-    if scope.get("path") == COMPLETIONS_PATH:
-        return Response(orjson.dumps(_openai(problem)), problem.status_code, headers, "application/json")
-    body = {
+    if scope.get("path", "").startswith(OPENAI_PATHS):
+        return Response(orjson.dumps(openai_error(problem)), problem.status_code, headers, "application/json")
+    return Response(orjson.dumps(problem_body(problem, scope)), problem.status_code, headers, MEDIA_TYPE)
+
+
+def problem_body(problem: Problem, scope: Scope) -> dict[str, Any]:
+    """Return the problem details of a request's `problem`."""
+    return {
         "type": problem.code.type,
         "title": problem.code.value.title,
         "status": problem.status_code,
@@ -150,10 +162,9 @@ def respond(problem: Problem, scope: Scope) -> Response:
         "instance": f"urn:uuid:{scope.get('state', {}).get(REQUEST_ID, '')}",
         **problem.more,
     }
-    return Response(orjson.dumps(body), problem.status_code, headers, MEDIA_TYPE)
 
 
-def _openai(problem: Problem) -> dict[str, Any]:
+def openai_error(problem: Problem) -> dict[str, Any]:
     """Return OpenAI's error body. https://platform.openai.com/docs/guides/error-codes"""
     kinds = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
     status = problem.status_code

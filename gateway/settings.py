@@ -1,7 +1,8 @@
 """Settings of the gateway, read from the environment at its start."""
 
 from dataclasses import dataclass
-from typing import Self
+from datetime import timedelta
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -20,6 +21,7 @@ from infra.settings import (
 )
 
 MIB = 1024 * 1024
+Purpose = Literal["chat", "query", "search"]
 
 
 class GatewaySettings(Settings):
@@ -38,6 +40,10 @@ class GatewaySettings(Settings):
     """How long a request waits for the broker before it is answered 503."""
     answer_timeout_s: float = Field(default=60, gt=0, le=600, alias="MILLRACE_ANSWER_TIMEOUT_S")
     search_timeout_s: float = Field(default=10, gt=0, le=600, alias="MILLRACE_SEARCH_TIMEOUT_S")
+    keepalive_s: float = Field(default=10, gt=0, le=60, alias="MILLRACE_STREAM_KEEPALIVE_S")
+    """A stream on which nothing comes for so long carries a comment, so that no proxy takes it for dead."""
+    return_grace_s: float = Field(default=5, ge=0, le=600, alias="MILLRACE_RETURN_GRACE_S")
+    """How long an answer is gone on with, for its client to come back to, after the client has hung up."""
     key_cache_s: float = Field(default=5, ge=0, le=60, alias="MILLRACE_KEY_CACHE_S")
     """For how long a verified key is believed: a revocation takes effect within these seconds."""
     source_cache_s: float = Field(default=5, ge=0, le=60, alias="MILLRACE_SOURCE_CACHE_S")
@@ -57,6 +63,10 @@ class GatewaySettings(Settings):
         # Raises ValueError.
         Rate(self.events_per_s, self.events_burst)
         return self
+
+    def patience(self, purpose: Purpose) -> timedelta:
+        """How long an answer is waited for."""
+        return timedelta(seconds=self.search_timeout_s if purpose == "search" else self.answer_timeout_s)
 
     @property
     def event_rate(self) -> Rate:

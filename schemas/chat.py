@@ -1,6 +1,6 @@
 """A question on its way to an answer."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -45,6 +45,10 @@ class Generation(Value):
     temperature: float | None = Field(default=None, ge=0, le=2)
     max_tokens: int | None = Field(default=None, ge=1)
     stop: tuple[str, ...] = ()
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    seed: int | None = None
+    response_format: dict[str, Any] | None = None
+    """The form of the answer in OpenAI's words (`json_object`, `json_schema`), for servers that can keep to it."""
 
 
 class ChatRequest(Event):
@@ -67,6 +71,10 @@ class ChatRequest(Event):
     accepted_at: Timestamp
     deadline: Timestamp
     """After it the work is skipped and answered with an error."""
+    stream: bool = False
+    """Whether somebody reads along: deltas are published while the answer is written, not only its end."""
+    idempotency_key: str = ""
+    """The sender's own name for this request; its `request_id` is made of it. Empty where the sender gave none."""
 
 
 class Sentence(Value):
@@ -165,7 +173,9 @@ class ChatReply(Event):
     finish_reason: str = ""
     model: str = ""
     served_by: str = ""
-    """Backend that produced the text: `extractive`, `openai`."""
+    """Backend that produced the text: `openai`, `second`, `extractive`; `none` for the list of what was found."""
+    degraded: bool = False
+    """Somebody other than the backend asked for has answered, or the answer broke off."""
     support: float | None = None
     """Topical support of the answer by its sources, 0 to 1; None where the backend does not estimate it."""
     usage: Usage = Usage()
@@ -188,6 +198,7 @@ class Interaction(Event):
     index_id: str = ""
     model: str = ""
     served_by: str = ""
+    degraded: bool = False
     usage: Usage = Usage()
     error: ReplyError | None = None
     asked_at: Timestamp

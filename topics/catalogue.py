@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Generic, TypeVar
 
 from schemas.chat import ChatPrompt, ChatReply, ChatRequest, Interaction
+from schemas.chat_cancel import ChatCancel
 from schemas.dead_letters import DeadLetter, LetterMark
 from schemas.documents import DocumentVersion
 from schemas.event import Event
@@ -164,6 +165,20 @@ CHAT_REPLIES = Topic(
     purpose="answers, in the partition that the asking gateway reads",
 )
 
+CHAT_CANCELS = Topic(
+    name="chat.cancels",
+    body=ChatCancel,
+    key=lambda cancel: str(cancel.request_id),
+    # Every inference process reads all of it, by manual assignment: which of them has the prompt is not known.
+    partitions=1,
+    retention=timedelta(days=1),
+    compacted=False,
+    max_bytes=64 * KIB,
+    producers=("gateway",),
+    consumers=("inference",),
+    purpose="questions whose asker has gone or said stop",
+)
+
 INTERACTIONS = Topic(
     name="interactions",
     body=Interaction,
@@ -186,6 +201,7 @@ CATALOGUE: tuple[Topic[Event], ...] = (  # type: ignore[assignment]
     CHAT_REQUESTS,
     CHAT_PROMPTS,
     CHAT_REPLIES,
+    CHAT_CANCELS,
     INTERACTIONS,
 )
 """All topics. Keys take each topic's own body, so the tuple is not assignable without the ignore."""

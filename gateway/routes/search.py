@@ -32,6 +32,14 @@ ASKING = (
 )
 """What a route that waits for a reply may answer."""
 
+ANSWERING = (
+    Code.CANCELLED,
+    Code.KEY_REUSED,
+    Code.CONTEXT_LENGTH_EXCEEDED,
+    Code.RESPONSE_FORMAT_NOT_SUPPORTED,
+)
+"""What a chat may answer besides."""
+
 
 class Filters(SearchFilters):
     """What may be found, beyond the workspace, which always applies. Empty means no restriction."""

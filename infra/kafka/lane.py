@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 from infra.kafka.codec import Record, body_bytes
 from infra.kafka.handling import Handling, Stopping
 from infra.kafka.progress import Progress
+from infra.kafka.waiting import Waiting, enter
 from infra.kafka.worker import Each, Micro, Subscription
 
 Tools = TypeVar("Tools")
@@ -18,6 +19,8 @@ Tools = TypeVar("Tools")
 
 OVERHEAD = 2_500
 """Bytes that a fetched record takes besides key and value: mostly its dozen headers as Python objects (measured)."""
+_AT_ONCE = 16
+"""Records taken up before the loop is left to others: decoding a thousand prompts alone would hold it for 0.1 s."""
 
 
 class Lane(Generic[Tools]):
@@ -29,6 +32,7 @@ class Lane(Generic[Tools]):
         self.failure: Exception | None = None
         self._subscription = subscription
         self._handling = handling
+        self._waiting = Waiting(self._moved_on)
         self._queue: deque[tuple[Record, int]] = deque()
         """Records with their sizes."""
         self._held_records = 0
@@ -46,7 +50,7 @@ class Lane(Generic[Tools]):
 
     @property
     def idle_s(self) -> float:
-        """Seconds since the finished prefix grew, a retry was waited for, or the first record came."""
+        """Seconds since the finished prefix grew, a record got its turn, a retry was waited for, or the first came."""
         return monotonic() - max(self._advanced_at, self._handling.waited_at)
 
     @property
@@ -78,8 +82,12 @@ class Lane(Generic[Tools]):
         self._arrived.set()
 
     async def close(self, grace_s: float) -> None:
-        """Stop taking up records; let those at work finish for `grace_s`, then give them up uncommitted."""
+        """Stop taking up records; let those at work finish for `grace_s`, then give them up uncommitted.
+
+        Those that only wait for their turn are given up at once.
+        """
         self._closing = True
+        self._waiting.give_back()
         self._handling.stopping.set()
         self._arrived.set()
         _, late = await asyncio.wait([self._task], timeout=grace_s)
@@ -119,10 +127,13 @@ class Lane(Generic[Tools]):
                     task = group.create_task(self._one(record, size, earlier))
                     tails[record.key] = task
                     task.add_done_callback(_forget(tails, record.key, slots))
+                    if record.offset % _AT_ONCE == 0:
+                        await asyncio.sleep(0)
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from failures
 
     async def _one(self, record: Record, size: int, earlier: asyncio.Task[None] | None) -> None:
+        enter(self._waiting)
         if earlier is not None:
             # Records of one key stay in order, whatever the concurrency.
             await asyncio.wait([earlier])
@@ -144,6 +155,10 @@ class Lane(Generic[Tools]):
             batch.append(record)
             held += size
         return batch, held
+
+    def _moved_on(self) -> None:
+        # A long queue stands behind few answers at once: as long as turns are given, the partition is not stuck.
+        self._advanced_at = monotonic()
 
     def _finish(self, records: Sequence[Record], size: int) -> None:
         before = self.progress.committable

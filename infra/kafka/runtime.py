@@ -55,7 +55,7 @@ class Runtime(Generic[Tools]):
         self.worker = worker
         self._publisher = publisher
         self._objects = objects
-        self._limits = limits or Limits()
+        self._limits = limits or worker.limits
         self._timing = timing or Timing()
         self._membership = Membership(bootstrap, worker.group_id, self._timing, instance)
         self._ceiling = Ceiling(ceiling)

@@ -17,6 +17,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from infra.kafka.room import Limits
 from schemas.envelope import Envelope, Origin
 from schemas.event import Event
 from topics.catalogue import Topic
@@ -98,6 +99,10 @@ class Worker(Generic[Tools]):
     name: str
     tools: Callable[[], AbstractAsyncContextManager[Tools]]
     publishes: tuple[Topic[Any], ...] = ()
+    follows: tuple[Topic[Any], ...] = ()
+    """Topics that its tools read without a group (`infra.kafka.follow`): every process hears every record."""
+    limits: Limits = field(default_factory=Limits)
+    """What all its partitions may hold in memory together."""
     background: Callable[[Tools, "Publish"], Awaitable[None]] | None = None
     """A loop beside the handlers (a schedule, a sweep); its end or failure ends the worker."""
     subscriptions: list[Subscription[Tools]] = field(default_factory=list)

@@ -47,6 +47,9 @@ class Metric(Enum):
     HTTP_SECONDS = Definition("histogram", "seconds", "time to answer a request", ("route", "method"))
     WEBHOOKS_REFUSED_TOTAL = Definition("counter", "requests", "webhooks refused at the door", ("connector", "code"))
     PULLS_TOTAL = Definition("counter", "pulls", "scheduled pulls of sources, by outcome", ("connector", "outcome"))
+    STREAMS_OPEN = Definition("gauge", "streams", "answers being told as they are written", ())
+    CHATS_TAKEN_UP_TOTAL = Definition("counter", "requests", "chat requests that a client came back to", ("outcome",))
+    CHATS_CANCELLED_TOTAL = Definition("counter", "requests", "cancels told to the workers, by cause", ("cause",))
     REPLIES_DROPPED_TOTAL = Definition("counter", "replies", "chat replies nobody here waits for", ("cause",))
     SEARCHABLE_SECONDS = Definition("histogram", "seconds", "from acceptance to searchable", ("connector",))
     ENCODE_TEXTS_TOTAL = Definition("counter", "texts", "texts encoded", ("model", "use"))
@@ -54,6 +57,12 @@ class Metric(Enum):
     QUERY_VECTORS_TOTAL = Definition("counter", "questions", "question vectors wanted, by cache outcome", ("outcome",))
     SEARCH_SECONDS = Definition("histogram", "seconds", "time of one retrieval", ())
     ANSWERS_TOTAL = Definition("counter", "answers", "answers, by backend and outcome", ("backend", "outcome"))
+    INFERENCE_QUEUE_DEPTH = Definition("gauge", "questions", "questions that wait for a slot in this process", ())
+    INFERENCE_ESTIMATED_WAIT_SECONDS = Definition("gauge", "seconds", "wait of a question that came last now", ())
+    INFERENCE_WAITED_SECONDS = Definition("histogram", "seconds", "time that a question waited for its slot", ())
+    BACKEND_BEGIN_SECONDS = Definition("histogram", "seconds", "time to the first piece of an answer", ("backend",))
+    BACKEND_BREAKER = Definition("gauge", "state", "0 closed, 1 half-open, 2 open: the backend is rested", ("backend",))
+    FALLBACKS_TOTAL = Definition("counter", "answers", "answers by another backend", ("wanted", "served_by"))
 
     @property
     def export_name(self) -> str:

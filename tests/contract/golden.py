@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import schemas.chat
+import schemas.chat_cancel
 import schemas.dead_letters
 import schemas.documents
 import schemas.raw
@@ -17,7 +18,7 @@ from schemas.event import Event
 
 FOLDER = Path(schemas.chat.__file__).parent / "golden"
 FINGERPRINTS = FOLDER / "fingerprints.json"
-MODULES = (schemas.raw, schemas.documents, schemas.receipts, schemas.dead_letters, schemas.chat)
+MODULES = (schemas.raw, schemas.documents, schemas.receipts, schemas.dead_letters, schemas.chat, schemas.chat_cancel)
 
 
 @dataclass(frozen=True, slots=True)

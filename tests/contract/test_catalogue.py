@@ -26,7 +26,8 @@ def test_a_worker_is_called_like_its_folder(worker: str) -> None:
 
 @pytest.mark.parametrize("worker", WORKERS)
 def test_a_worker_consumes_what_the_catalogue_says(worker: str) -> None:
-    consumed = {subscription.topic.name for subscription in find(worker).subscriptions}
+    found = find(worker)
+    consumed = {topic.name for topic in (*(each.topic for each in found.subscriptions), *found.follows)}
     assert consumed == {topic.name for topic in CATALOGUE if worker in topic.consumers}
 
 

@@ -1,6 +1,7 @@
 """From a signed webhook to a cited answer, on the whole platform."""
 
 import asyncio
+import json
 from pathlib import Path
 from urllib.parse import quote
 
@@ -83,11 +84,20 @@ async def test_openai_shaped_chat_is_answered_with_citations(tenant: Tenant) -> 
     assert "1911" in reply["choices"][0]["message"]["content"]
     assert reply["choices"][0]["finish_reason"] == "stop"
     assert reply["millrace"]["citations"][0]["quote"]
-    refused = await tenant.client.post(
-        "/v1/chat/completions", json={"model": "m", "stream": True, "messages": [{"role": "user", "content": "x"}]}
+    told = await tenant.client.post(
+        "/v1/chat/completions",
+        json={
+            "model": "millrace",
+            "stream": True,
+            "messages": [{"role": "user", "content": "When was the tannery on Mill Lane closed?"}],
+        },
     )
-    assert refused.status_code == 400
-    assert refused.json()["error"]["code"] == "streaming_not_supported"
+    events = [line.removeprefix("data: ") for line in told.text.splitlines() if line.startswith("data: ")]
+    assert events[-1] == "[DONE]"
+    chunks = [json.loads(event) for event in events[:-1]]
+    text = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
+    assert text == reply["choices"][0]["message"]["content"]
+    assert chunks[-1]["millrace"]["citations"] == reply["millrace"]["citations"]
 
 
 async def test_a_redelivered_webhook_has_one_effect(tenant: Tenant) -> None:

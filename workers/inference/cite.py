@@ -37,6 +37,12 @@ def citation_of(passage: Passage, start: int, end: int) -> Citation:
     )
 
 
+def named(passages: Sequence[Passage]) -> str:
+    """Return the passages by name and number, for a sentence that says what was looked at."""
+    names = (f"{passage.title or passage.url or passage.kind} [{passage.number}]" for passage in passages)
+    return ", ".join(dict.fromkeys(names))
+
+
 def citations_in(text: str, passages: Sequence[Passage]) -> tuple[Citation, ...]:
     """Return a citation for each passage that `text` marks as [n], [n, m] or [n][m], by first marker, each once.
 

@@ -6,19 +6,34 @@ from workers.inference.answer import Outcome
 from workers.inference.backends.backend import Answer
 
 
-def reply_of(prompt: ChatPrompt, outcome: Outcome) -> ChatReply:
-    """Return the one reply that ends the request."""
+def delta_of(prompt: ChatPrompt, sequence: int, text: str) -> ChatReply:
+    """Return a piece of the answer."""
+    request = prompt.request
+    return ChatReply(
+        workspace=request.workspace,
+        request_id=request.request_id,
+        conversation_id=request.conversation_id,
+        gateway=request.reply_to.gateway,
+        sequence=sequence,
+        kind="delta",
+        text=text,
+    )
+
+
+def reply_of(prompt: ChatPrompt, outcome: Outcome, sequence: int = 0) -> ChatReply:
+    """Return the one reply that ends the request; `sequence` is how many deltas went before."""
     request = prompt.request
     common = ChatReply(
         workspace=request.workspace,
         request_id=request.request_id,
         conversation_id=request.conversation_id,
         gateway=request.reply_to.gateway,
-        sequence=0,
+        sequence=sequence,
         kind="final",
         passages=prompt.passages,
         model=outcome.model,
         served_by=outcome.served_by,
+        degraded=outcome.degraded,
     )
     match outcome.result:
         case ReplyError() as error:
@@ -51,6 +66,7 @@ def interaction_of(prompt: ChatPrompt, reply: ChatReply) -> Interaction:
         index_id=prompt.index_id,
         model=reply.model,
         served_by=reply.served_by,
+        degraded=reply.degraded,
         usage=reply.usage,
         error=reply.error,
         asked_at=request.accepted_at,

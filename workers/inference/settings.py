@@ -5,10 +5,17 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
+from infra.kafka.room import POLLED, Limits
 from infra.settings import Settings
 
-PARTITION_CONCURRENCY = 16
-"""Prompts of one partition that are taken up at once; INFERENCE_CONCURRENCY bounds those that are answered at once."""
+_MIB = 1024 * 1024
+HELD = Limits(records=4_000, bytes=32 * _MIB)
+"""Prompts that wait in memory, of all partitions; one busy partition may hold half. All of them stand in the fair
+queue, so that no workspace hides behind another's; what lies beyond waits on the log in order of arrival. With five
+passages a prompt has 17 kB on the log and takes 96 kB here, its record included (measured): 32 MiB of records are about
+180 MiB, and twice that the most that the partitions can come to together."""
+TAKEN_UP = HELD.records // 2 + HELD.records // POLLED
+"""What a partition ever holds: half of the room, and one more poll."""
 
 
 class InferenceSettings(Settings):
@@ -18,11 +25,43 @@ class InferenceSettings(Settings):
     """Who answers if the request names no model; empty means `openai` where INFERENCE_URL is set, else `extractive`."""
     url: str = Field(default="", alias="INFERENCE_URL")
     """Address of an OpenAI-compatible server; empty means that there is none."""
+    second_url: str = Field(default="", alias="INFERENCE_SECOND_URL")
+    """Address of the server that answers where the first one cannot; empty means that there is none."""
     concurrency: int = Field(default=4, ge=1, le=256, alias="INFERENCE_CONCURRENCY")
+    weights: Annotated[dict[str, float], NoDecode] = Field(default_factory=dict, alias="INFERENCE_WEIGHTS")
+    """Shares of the workspaces in the slots, as `acme=3,other=0.5`; 1 for each that is not named."""
     attempts: int = Field(default=3, ge=1, le=20, alias="INFERENCE_ATTEMPTS")
-    """Tries of one prompt, all before its deadline."""
+    """Tries of one prompt at one backend, all before its deadline."""
     reply_margin_s: float = Field(default=0.25, ge=0, alias="INFERENCE_REPLY_MARGIN_S")
     """Answering stops this long before the deadline, so that the asker still hears of it."""
+    fallback_reserve_s: float = Field(default=0.5, ge=0, alias="INFERENCE_FALLBACK_RESERVE_S")
+    """A backend is left this much earlier where another one can still answer."""
+    breaker_failures: int = Field(default=3, ge=1, alias="INFERENCE_BREAKER_FAILURES")
+    """A backend whose attempts fail so many times in a row is left alone."""
+    breaker_silence_s: float = Field(default=5, gt=0, alias="INFERENCE_BREAKER_SILENCE_S")
+    """An attempt given up after so long without a sign of life counts as failed."""
+    breaker_rest_s: float = Field(default=30, gt=0, alias="INFERENCE_BREAKER_REST_S")
+    """Then one attempt is let through again."""
+    delta_every_s: float = Field(default=0.05, ge=0, le=5, alias="INFERENCE_DELTA_EVERY_S")
+    delta_characters: int = Field(default=200, ge=1, alias="INFERENCE_DELTA_CHARACTERS")
+    """A delta is published when so many characters are together, or so many seconds after the last one."""
+    cancels_remembered_s: float = Field(default=600, ge=1, alias="INFERENCE_CANCELS_REMEMBERED_S")
+    """At least the longest deadline: a cancel can come before its prompt."""
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _shares(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        parts = [part.partition("=") for part in value.split(",") if part.strip()]
+        return {name.strip(): share.strip() for name, _, share in parts}
+
+    @field_validator("weights")
+    @classmethod
+    def _positive(cls, value: dict[str, float]) -> dict[str, float]:
+        if any(not 0 < share < float("inf") for share in value.values()):
+            raise ValueError("a share is a number above 0")
+        return value
 
 
 class OpenAISettings(Settings):
@@ -32,12 +71,34 @@ class OpenAISettings(Settings):
     """Up to and including the version, `http://host:port/v1`; an address without a path gets `/v1`."""
     model: str = Field(default="", alias="INFERENCE_MODEL")
     """Model to ask for; empty means the first that the server lists."""
+    models: Annotated[tuple[str, ...], NoDecode] = Field(default=(), alias="INFERENCE_MODELS")
+    """Further names that requests may ask for, such as LoRA adapters, comma-separated. Those that the server lists need
+    not stand here."""
     api_key: SecretStr | None = Field(default=None, alias="INFERENCE_API_KEY")
     max_tokens: int = Field(default=512, ge=1, alias="INFERENCE_MAX_TOKENS")
     """Length of an answer where the request sets none."""
     temperature: float = Field(default=0.0, ge=0, le=2, alias="INFERENCE_TEMPERATURE")
+    reasoning: bool = Field(default=False, alias="INFERENCE_REASONING")
+    """The model's answers begin within its thinking: its chat template has put `<think>` into the prompt."""
     timeout_s: float = Field(default=120, gt=0, alias="INFERENCE_TIMEOUT_S")
     """Upper bound of one attempt; the request's deadline may be nearer."""
+    first_timeout_s: float = Field(default=20, gt=0, alias="INFERENCE_FIRST_TIMEOUT_S")
+    """Until the first piece of an answer: a long prompt on a CPU takes its time."""
+    chunk_timeout_s: float = Field(default=5, gt=0, alias="INFERENCE_CHUNK_TIMEOUT_S")
+    """Silence within an answer after which it counts as broken off."""
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+class SecondSettings(Settings):
+    """The server that answers where the first one cannot. What is not named here is as for the first one."""
+
+    url: str = Field(alias="INFERENCE_SECOND_URL")
+    model: str = Field(default="", alias="INFERENCE_SECOND_MODEL")
+    api_key: SecretStr | None = Field(default=None, alias="INFERENCE_SECOND_API_KEY")
 
 
 class ExtractiveSettings(Settings):

@@ -1,42 +1,37 @@
 """Answers prompts.
 
 consumes   chat.prompts   key: workspace/conversation
-publishes  chat.replies   one that ends the request, to the partition that the asker reads
+           chat.cancels   in every process, without a group
+publishes  chat.replies   the words as they are written, if the asker reads along, and one that ends the request, to the
+                          partition that the asker reads
            interactions   one per chat turn, for history and learning
 """
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 
+from infra.errors import Permanent
 from infra.kafka.worker import Delivery, Outgoing, Worker
-from infra.settings import load
 from schemas.chat import ChatPrompt
-from topics.catalogue import CHAT_PROMPTS, CHAT_REPLIES, INTERACTIONS
-from workers.inference.answer import Answerer
-from workers.inference.backends.choice import open_backends
+from schemas.dead_letters import Reason
+from topics.catalogue import CHAT_CANCELS, CHAT_PROMPTS, CHAT_REPLIES, INTERACTIONS
 from workers.inference.reply import interaction_of, reply_of
-from workers.inference.settings import PARTITION_CONCURRENCY, InferenceSettings
+from workers.inference.settings import HELD, TAKEN_UP
+from workers.inference.tools import WORKER, Tools, open_tools, told
+
+worker = Worker(WORKER, tools=open_tools, publishes=(CHAT_REPLIES, INTERACTIONS), follows=(CHAT_CANCELS,), limits=HELD)
 
 
-@asynccontextmanager
-async def open_answerer() -> AsyncIterator[Answerer]:
-    """Open the backends that the environment names."""
-    settings = load(InferenceSettings)
-    answerer = Answerer(open_backends(settings), settings)
-    try:
-        yield answerer
-    finally:
-        await answerer.close()
+@worker.handles_each(CHAT_PROMPTS, concurrency=TAKEN_UP)
+async def infer(delivery: Delivery[ChatPrompt], tools: Tools) -> Iterable[Outgoing]:
+    """Answer, or say why not: every prompt ends with one reply, whose event id a redelivery repeats.
 
-
-worker = Worker("inference", tools=open_answerer, publishes=(CHAT_REPLIES, INTERACTIONS))
-
-
-@worker.handles_each(CHAT_PROMPTS, concurrency=PARTITION_CONCURRENCY)
-async def infer(delivery: Delivery[ChatPrompt], answerer: Answerer) -> Iterable[Outgoing]:
-    """Answer, or say why not: every prompt ends with one reply, whose event id a redelivery repeats."""
+    Raises Permanent for a prompt that names no partition of replies: nobody could read the answer, so none is made.
+    """
     prompt = delivery.body
-    reply = reply_of(prompt, await answerer.outcome(prompt))
+    if prompt.request.reply_to.partition >= CHAT_REPLIES.partitions:
+        raise Permanent(Reason.SCHEMA_VIOLATION, "reply_to.partition: there is no such partition of replies")
+    outcome, sequence = await told(delivery, tools)
+    reply = reply_of(prompt, outcome, sequence)
     published = [Outgoing(CHAT_REPLIES, reply, delivery, partition=prompt.request.reply_to.partition)]
     if prompt.request.purpose == "chat":
         published.append(Outgoing(INTERACTIONS, interaction_of(prompt, reply), delivery))

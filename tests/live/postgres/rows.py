@@ -90,7 +90,8 @@ async def document(pool: Pool, workspace: str, source: str = "src_a", **fields: 
     return values["document_id"]
 
 
-async def turn(pool: Pool, workspace: str, conversation: UUID, number: int, **fields: Any) -> None:
+async def turn(pool: Pool, workspace: str, conversation: UUID, number: int, **fields: Any) -> UUID:
+    request_id = uuid4()
     at = AT + timedelta(minutes=number)
     await pool.execute(
         """insert into conversations (conversation_id, workspace, created_at, updated_at) values ($1, $2, $3, $3)
@@ -101,15 +102,17 @@ async def turn(pool: Pool, workspace: str, conversation: UUID, number: int, **fi
     )
     await pool.execute(
         """insert into interactions (request_id, workspace, conversation_id, question, answer, error, asked_at,
-               answered_at) values ($1, $2, $3, $4, $5, $6, $7, $7)""",
-        uuid4(),
+               answered_at, citations) values ($1, $2, $3, $4, $5, $6, $7, $7, $8)""",
+        request_id,
         workspace,
         conversation,
         fields.get("question", f"q{number}"),
         fields.get("answer", f"a{number}"),
         fields.get("error"),
         at,
+        fields.get("citations", []),
     )
+    return request_id
 
 
 async def live_index(pool: Pool, index_id: str = "idx-live") -> str:

@@ -2,6 +2,7 @@
 
 from uuid import uuid4
 
+from infra.postgres.answers import finished
 from infra.postgres.conversations import MAX_CHARACTERS, history
 from infra.postgres.corpus import find_document, list_documents
 from tests.live.postgres import rows
@@ -66,3 +67,19 @@ async def test_a_conversation_of_another_workspace_is_empty(pool: Pool, workspac
     assert await history(pool, workspace, conversation, 10) == []
     await rows.turn(pool, workspace, conversation, 2)
     assert [message.content for message in await history(pool, workspace, conversation, 10)] == ["q2", "a2"]
+
+
+async def test_a_finished_answer_is_read_by_its_request(pool: Pool, workspace: str) -> None:
+    conversation = uuid4()
+    cited = {"number": 1, "document_id": str(uuid4()), "version": 3, "start": 0, "end": 2, "quote": "a1"}
+    good = await rows.turn(pool, workspace, conversation, 1, citations=[cited])
+    bad = await rows.turn(pool, workspace, conversation, 2, answer="", error={"code": "cancelled", "detail": "d"})
+    found = await finished(pool, workspace, good)
+    assert found is not None
+    assert (found.question, found.reply.kind, found.reply.text) == ("q1", "final", "a1")
+    assert (found.reply.conversation_id, found.reply.citations[0].quote) == (conversation, "a1")
+    failed = await finished(pool, workspace, bad)
+    assert failed is not None
+    assert (failed.reply.kind, failed.reply.error and failed.reply.error.code) == ("error", "cancelled")
+    assert await finished(pool, f"{workspace}-2", good) is None
+    assert await finished(pool, workspace, uuid4()) is None

@@ -1,6 +1,7 @@
 """The gateway's application without servers: a recorded log, keys and sources in memory, replies made by the test."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -17,13 +18,16 @@ from gateway.app import create_app
 from gateway.auth import KeyCheck
 from gateway.connections import Connections, Graph
 from gateway.recent import Recent
+from gateway.request_ids import RequestIds
 from gateway.settings import GatewaySettings
 from infra.errors import Transient
+from infra.kafka.answers import Replies
 from infra.kafka.codec import Encoded
 from infra.kafka.redrive import GoneError, Place
-from infra.kafka.replies import Replies
+from infra.postgres.answers import Finished
 from infra.postgres.keys import PresentedKey, Principal
 from infra.postgres.sources import SecretBox, Source
+from infra.redis.asked import Asked
 from schemas.chat import ChatReply, ChatRequest, ReplyTo
 from schemas.dead_letters import DeadLetter
 from schemas.envelope import Envelope
@@ -51,7 +55,9 @@ class Log:
     sent: list[Encoded] = field(default_factory=list)
     down: bool = False
     answer: Answer = lambda request: ()
-    waiting: dict[UUID, Replies] = field(default_factory=dict)
+    waiting: dict[UUID, list[Replies]] = field(default_factory=dict)
+    kept: list[ChatReply] = field(default_factory=list)
+    """The replies on the log."""
     ready: bool = True
 
     async def publish(self, topic: Topic[Any], body: Event, envelope: Envelope, partition: int | None = None) -> None:
@@ -60,8 +66,14 @@ class Log:
         self.published.append((topic, body, envelope))
         if topic is CHAT_REQUESTS:
             request = cast(ChatRequest, body)
-            for reply in self.answer(request):
-                self.waiting[request.request_id].put(reply)
+            self.say(*self.answer(request))
+
+    def say(self, *replies: ChatReply) -> None:
+        """Put replies on the log, where whoever waits for them hears them."""
+        for reply in replies:
+            self.kept.append(reply)
+            for each in self.waiting.get(reply.request_id, []):
+                each.put(reply)
 
     async def send(self, records: Sequence[Encoded]) -> None:
         if self.down:
@@ -81,15 +93,67 @@ class Log:
 
     @contextmanager
     def expect(self, request_id: UUID, workspace: str) -> Iterator[Replies]:
-        self.waiting[request_id] = Replies(workspace)
+        replies = Replies(workspace)
+        self.waiting.setdefault(request_id, []).append(replies)
         try:
-            yield self.waiting[request_id]
+            yield replies
         finally:
-            del self.waiting[request_id]
+            self.waiting[request_id].remove(replies)
+            if not self.waiting[request_id]:
+                del self.waiting[request_id]
+
+    @contextmanager
+    def follow(self, request_id: UUID, workspace: str, partition: int, since: datetime) -> Iterator[Replies]:
+        with self.expect(request_id, workspace) as replies:
+            for reply in self.kept:
+                if (reply.request_id, reply.workspace) == (request_id, workspace):
+                    replies.put(reply)
+            replies.caught_up.set()
+            yield replies
 
     @property
     def bodies(self) -> list[Any]:
         return [body for _, body, _ in self.published]
+
+
+@dataclass
+class Memory:
+    """What was asked under a key; `down` makes it fail as an unreachable server does."""
+
+    kept: dict[tuple[str, UUID], Asked] = field(default_factory=dict)
+    came: Counter[tuple[str, UUID]] = field(default_factory=Counter)
+    down: bool = False
+
+    async def claim(self, workspace: str, request_id: UUID, asked: Asked) -> Asked | None:
+        earlier = await self.find(workspace, request_id)
+        if earlier is None:
+            await self.keep(workspace, request_id, asked)
+        return earlier
+
+    async def keep(self, workspace: str, request_id: UUID, asked: Asked) -> None:
+        self.check()
+        self.kept[workspace, request_id] = asked
+
+    async def forget(self, workspace: str, request_id: UUID) -> None:
+        self.check()
+        self.kept.pop((workspace, request_id), None)
+
+    async def find(self, workspace: str, request_id: UUID) -> Asked | None:
+        self.check()
+        return self.kept.get((workspace, request_id))
+
+    async def visit(self, workspace: str, request_id: UUID) -> int:
+        self.check()
+        self.came[workspace, request_id] += 1
+        return self.came[workspace, request_id]
+
+    async def visits(self, workspace: str, request_id: UUID) -> int:
+        self.check()
+        return self.came[workspace, request_id]
+
+    def check(self) -> None:
+        if self.down:
+            raise Transient("redis", "ConnectionError")
 
 
 @dataclass
@@ -99,10 +163,12 @@ class Door:
     app: FastAPI
     client: httpx.AsyncClient
     log: Log
+    memory: Memory
     connections: Connections
     sources: dict[str, Source]
     principals: dict[str, Principal]
     asked_keys: list[str]
+    archive: dict[tuple[str, UUID], Finished]
 
 
 @pytest.fixture
@@ -114,7 +180,7 @@ def settings() -> GatewaySettings:
 
 @pytest.fixture
 async def door(settings: GatewaySettings) -> AsyncIterator[Door]:
-    log = Log()
+    log, memory = Log(), Memory()
     sources = {
         each.source_id: each
         for each in (
@@ -144,9 +210,18 @@ async def door(settings: GatewaySettings) -> AsyncIterator[Door]:
         letters=log,
         graph=Graph(lambda: cast(Any, None)),
         box=SecretBox(Fernet.generate_key().decode()),
+        reply_log=log,
+        asked=memory,
+        request_ids=RequestIds("a key of these tests"),
     )
     connections.keys = KeyCheck(verify, settings.key_cache_s)
     connections.sources = Recent(find, 0)
+    archive: dict[tuple[str, UUID], Finished] = {}
+
+    async def finished(workspace: str, request_id: UUID) -> Finished | None:
+        return archive.get((workspace, request_id))
+
+    connections.finished = finished
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Connections]:
@@ -161,7 +236,8 @@ async def door(settings: GatewaySettings) -> AsyncIterator[Door]:
             headers={"authorization": f"Bearer {KEY}"},
         ) as client,
     ):
-        yield Door(app, client, log, connections, sources, principals, asked)
+        yield Door(app, client, log, memory, connections, sources, principals, asked, archive)
+        await connections.errands.close()
 
 
 async def chunks(*parts: bytes) -> AsyncIterator[bytes]:

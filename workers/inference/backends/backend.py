@@ -1,9 +1,17 @@
 """What every backend offers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from schemas.chat import ChatPrompt, Citation, Usage
+
+Say = Callable[[str], None]
+"""Takes the next piece of an answer while it is written; an empty piece is a sign of life."""
+
+
+def silently(_piece: str) -> None:
+    """Say nothing: for an asker who waits for the whole answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +28,27 @@ class Answer:
     """Topical support by the sources, 0 to 1; None where the backend does not estimate it."""
     usage: Usage = field(default_factory=Usage)
     finish_reason: str = "stop"
+    model: str = ""
+    """Model that wrote it, where that is not the backend's own (an adapter); empty otherwise."""
+
+
+class RequestRefused(Exception):  # noqa: N818 - an answer to the asker, not a fault of the backend
+    """The request itself cannot be served, by this backend or another of its kind.
+
+    `code` is stable, `detail` a sentence for the asker, without content of the request.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
 
 
 class Backend(Protocol):
     """Answers a prompt.
 
-    `answer` raises `Transient` if another try may succeed and `Permanent` if none will. It may be called for several
-    prompts at once and must not block the event loop.
+    `answer` raises `Transient` if another try may succeed, `Permanent` if none will, and `RequestRefused` if the
+    request is at fault. It may be called for several prompts at once and must not block the event loop.
     """
 
     @property
@@ -39,8 +61,20 @@ class Backend(Protocol):
         """What stands in `model`; empty while it is not known."""
         ...
 
-    async def answer(self, prompt: ChatPrompt) -> Answer:
-        """Return the answer to `prompt`."""
+    async def serves(self, model: str) -> bool:
+        """Say whether it answers as `model`, its own or an adapter. Raises Transient if it cannot tell now."""
+        ...
+
+    @property
+    def writes(self) -> bool:
+        """Whether it answers anything; False if it only quotes what was found."""
+        ...
+
+    async def answer(self, prompt: ChatPrompt, say: Say = silently) -> Answer:
+        """Return the answer to `prompt`, having said it piece by piece: the pieces joined are its text.
+
+        An answer that was not said at all may be returned too: the caller says it then.
+        """
         ...
 
     async def close(self) -> None:

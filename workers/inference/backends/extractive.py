@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from infra.models.sparse import tokenise
-from schemas.chat import ChatPrompt, Passage, Sentence
-from workers.inference.backends.backend import Answer
-from workers.inference.cite import citation_of
+from schemas.chat import ChatPrompt, Citation, Passage, Sentence
+from workers.inference.backends.backend import Answer, RequestRefused, Say, silently
+from workers.inference.cite import citation_of, named
 from workers.inference.coverage import has_type, neighbour_coverage, passage_coverage
 from workers.inference.settings import ExtractiveSettings
 
 SENTENCES = 2
 """Most sentences in an answer: 92 % of answers lie in the 1.4 sentences given on average."""
+FORMAT_NOT_SUPPORTED = "response_format_not_supported"
 UNSOURCED = "This answerer only quotes sources, and none was to be searched for this question."
 
 
@@ -39,14 +40,27 @@ class ExtractiveBackend:
 
     name = "extractive"
     model = "extractive"
+    writes = False
 
     def __init__(self, settings: ExtractiveSettings) -> None:
         self._settings = settings
 
-    async def answer(self, prompt: ChatPrompt) -> Answer:
-        """Return cited sentences, or an abstention that names what was looked at."""
+    async def serves(self, model: str) -> bool:
+        """Say whether `model` is its name."""
+        return model == self.name
+
+    async def answer(self, prompt: ChatPrompt, say: Say = silently) -> Answer:
+        """Return cited sentences, said one by one, or an abstention that names what was looked at, not said.
+
+        Raises RequestRefused where the answer is to have a given form.
+        """
+        if prompt.request.generation.response_format:
+            raise RequestRefused(FORMAT_NOT_SUPPORTED, "the extractive answerer quotes, it keeps to no response_format")
         # Stemming five passages takes 3 to 10 ms: many answers at once would hold up the loop's heartbeats.
-        return await asyncio.to_thread(answer_from, prompt, self._settings)
+        answer = await asyncio.to_thread(answer_from, prompt, self._settings)
+        for at, citation in enumerate(answer.citations):
+            say(f"{' ' if at else ''}{_cited(citation)}")
+        return answer
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -72,8 +86,7 @@ def answer_from(prompt: ChatPrompt, settings: ExtractiveSettings) -> Answer:
         if candidate.text.casefold() != best.text.casefold():
             chosen.append(candidate)
     citations = tuple(citation_of(one.passage, one.sentence.start, one.sentence.end) for one in _in_order(chosen))
-    text = " ".join(f"{citation.quote} [{citation.number}]" for citation in citations)
-    return Answer(text, citations, support=support)
+    return Answer(" ".join(map(_cited, citations)), citations, support=support)
 
 
 def candidates_of(prompt: ChatPrompt, passages: Sequence[Passage]) -> list[Candidate]:
@@ -131,6 +144,10 @@ def topical_support(best: Candidate, settings: ExtractiveSettings) -> float:
     return 1 / (1 + math.exp(-logit))
 
 
+def _cited(citation: Citation) -> str:
+    return f"{citation.quote} [{citation.number}]"
+
+
 def _in_order(chosen: Sequence[Candidate]) -> list[Candidate]:
     """Sentences of one document are told in the document's order; else the better one first."""
     if len({one.passage.document_id for one in chosen}) == 1:
@@ -141,7 +158,6 @@ def _in_order(chosen: Sequence[Candidate]) -> list[Candidate]:
 def _abstention(passages: Sequence[Passage], support: float) -> Answer:
     if not passages:
         return Answer("The sources do not answer this question: none was found for it.", abstained=True, support=0.0)
-    names = dict.fromkeys(f"{passage.title or passage.url or passage.kind} [{passage.number}]" for passage in passages)
     return Answer(
-        f"The sources do not answer this question. Looked at: {', '.join(names)}.", abstained=True, support=support
+        f"The sources do not answer this question. Looked at: {named(passages)}.", abstained=True, support=support
     )

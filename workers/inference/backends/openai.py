@@ -1,79 +1,53 @@
 """Answers with any OpenAI-compatible HTTP server: vLLM, Ollama, llama.cpp, MAX, or a hosted one.
 
-Protocol: https://platform.openai.com/docs/api-reference/chat (`/chat/completions`, `/models`), not streaming.
+Answers are always streamed from the server, whether the asker reads along or not: silence is noticed within seconds
+instead of at the deadline, and closing the connection ends the work there.
 """
 
-import re
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
-from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from time import monotonic
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from infra.errors import Permanent, Transient
+from infra.errors import Transient
+from infra.telemetry.metrics import Metric, observe
 from schemas.chat import ChatPrompt, Usage
-from schemas.dead_letters import Reason
 from schemas.event import now
-from workers.inference.backends.backend import Answer
+from workers.inference.backends.backend import Answer, Say, silently
+from workers.inference.backends.events import DONE, data_lines
+from workers.inference.backends.refusals import raise_for
+from workers.inference.backends.wire import Chunk, Completion, Models, Tokens
 from workers.inference.cite import citations_in
 from workers.inference.settings import OpenAISettings
+from workers.inference.speak import Spoken
 
 DEPENDENCY = "inference"
 CONNECT_TIMEOUT_S = 5.0
-_WAIT_AND_RETRY = frozenset({408, 409, 425, 429})
-"""Client errors that another try can mend: time-out, conflict, too early, too many requests (RFC 9110, RFC 6585)."""
+LIST_KEPT_S = 30.0
+"""How long the server's list of models is believed before an unknown name makes it be read again."""
 _NOT_ANSWERED = ("do not answer", "does not answer", "don't answer", "doesn't answer", "not in the sources")
-_REASONING_END = "</think>"
-"""DeepSeek R1 and its distills think aloud before it, unless the server takes that part away."""
-
-_FENCE = re.compile(r"<<<(?:END )?SOURCE \d+ [0-9a-f]{16}>>>")
-"""The lines between which prompts hold their sources: small models repeat them (seen with SmolLM2-135M)."""
-
-
-class _Lenient(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-
-class _Message(_Lenient):
-    content: str | None = None
-
-
-class _Choice(_Lenient):
-    message: _Message
-    finish_reason: str | None = None
-
-
-class _Tokens(_Lenient):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
-class _Completion(_Lenient):
-    choices: list[_Choice] = Field(min_length=1)
-    usage: _Tokens | None = None
-
-
-class _Model(_Lenient):
-    id: str
-
-
-class _Models(_Lenient):
-    data: list[_Model] = Field(min_length=1)
-
-
-_Shape = TypeVar("_Shape", _Completion, _Models)
 
 
 class OpenAIBackend:
     """A served language model. One HTTP client with kept connections for all prompts."""
 
-    name = "openai"
+    writes = True
 
-    def __init__(self, settings: OpenAISettings, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self, settings: OpenAISettings, transport: httpx.AsyncBaseTransport | None = None, name: str = "openai"
+    ) -> None:
+        self.name = name
         self._settings = settings
         self._model = settings.model
+        self._listed: frozenset[str] = frozenset()
+        self._listed_at = float("-inf")
+        self._listing = asyncio.Lock()
         headers = {}
         if settings.api_key is not None:
             headers["Authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
@@ -84,66 +58,120 @@ class OpenAIBackend:
         """The model asked for; empty until the server was first asked for its list, if the settings name none."""
         return self._model
 
-    async def answer(self, prompt: ChatPrompt) -> Answer:
+    async def serves(self, model: str) -> bool:
+        """Say whether `model` is this backend's own, one of the settings, or one that the server lists now.
+
+        Raises Transient if the server cannot be asked and no earlier list names it.
+        """
+        if model in self._known():
+            return True
+        async with self._listing:
+            if monotonic() - self._listed_at > LIST_KEPT_S:
+                await self._list(CONNECT_TIMEOUT_S)
+        return model in self._known()
+
+    async def answer(self, prompt: ChatPrompt, say: Say = silently) -> Answer:
         """Return the model's answer, its [n] markers as citations.
 
-        Raises Transient (unreachable, overloaded, time-out, an answer that is no completion) or Permanent (the server
-        refuses the request: wrong key, unknown model, prompt too long).
+        Raises Transient (unreachable, overloaded, silent, broken off, an answer that is no completion), Permanent
+        (wrong key, unknown model) or RequestRefused (prompt too long, parameters that the server does not take).
         """
         if not self._model:
-            self._model = (await self._call("GET", "models", None, _Models, prompt.request.deadline)).data[0].id
-        completion = await self._call(
-            "POST", "chat/completions", self._body(prompt), _Completion, prompt.request.deadline
-        )
-        choice = completion.choices[0]
-        text = _spoken(choice.message.content or "")
-        if not text:
-            raise Transient(DEPENDENCY, f"an empty answer, finish reason {choice.finish_reason}")
-        citations = citations_in(text, prompt.passages)
-        usage = completion.usage or _Tokens()
+            await self._list(_left(prompt.request.deadline))
+        spoken = Spoken(at_once=not prompt.request.stream, reasoning=self._settings.reasoning)
+        text: list[str] = []
+        asked_at = monotonic()
+
+        def hear(piece: str) -> None:
+            if piece and not text:
+                observe(Metric.BACKEND_BEGIN_SECONDS, monotonic() - asked_at, self.name)
+            text.extend([spoken.feed(piece)] if piece else [])
+            say(text[-1] if piece else "")
+
+        body = self._body(prompt)
+        finish, usage = await self._written(body, prompt.request.deadline, hear)
+        text.append(spoken.rest())
+        whole = "".join(text)
+        if not whole:
+            raise Transient(DEPENDENCY, f"an empty answer, finish reason {finish}")
+        say(text[-1])
+        citations = citations_in(whole, prompt.passages)
         return Answer(
-            text,
+            whole,
             citations,
-            abstained=not citations and bool(prompt.passages) and any(said in text.lower() for said in _NOT_ANSWERED),
+            abstained=not citations and bool(prompt.passages) and any(said in whole.lower() for said in _NOT_ANSWERED),
             usage=Usage(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens),
-            finish_reason=choice.finish_reason or "stop",
+            finish_reason=finish,
+            model=body["model"],
         )
 
     async def close(self) -> None:
         """Close the kept connections."""
         await self._client.aclose()
 
+    def _known(self) -> frozenset[str]:
+        return self._listed.union(self._settings.models, {self.name, self._model} - {""})
+
+    async def _list(self, within_s: float) -> None:
+        async with self._asked("GET", "models", None, within_s) as response:
+            content = await response.aread()
+        try:
+            models = Models.model_validate_json(content)
+        except ValidationError as error:
+            # A proxy's error page under 200, or a server that is starting.
+            raise Transient(DEPENDENCY, "models: not a list of models") from error
+        self._listed = frozenset(model.id for model in models.data)
+        self._listed_at = monotonic()
+        self._model = self._model or models.data[0].id
+
     def _body(self, prompt: ChatPrompt) -> dict[str, Any]:
-        generation = prompt.request.generation
+        request, generation = prompt.request, prompt.request.generation
+        named = request.model != self.name and request.model in self._known()
         temperature = generation.temperature
         body: dict[str, Any] = {
-            "model": self._model,
+            "model": request.model if named else self._model,
             "messages": [message.model_dump() for message in prompt.messages],
             "temperature": self._settings.temperature if temperature is None else temperature,
             "max_tokens": generation.max_tokens or self._settings.max_tokens,
-            "stream": False,
+            "stream": True,
+            "stream_options": {"include_usage": True},
         }
-        if generation.stop:
-            body["stop"] = list(generation.stop)
-        return body
+        given = generation.model_dump(include={"stop", "top_p", "seed", "response_format"})
+        # Servers differ in what they make of a null.
+        return body | {name: value for name, value in given.items() if value is not None and value != ()}
 
-    async def _call(
-        self, method: str, path: str, body: dict[str, Any] | None, shape: type[_Shape], deadline: datetime
-    ) -> _Shape:
-        left = min(self._settings.timeout_s, (deadline - now()).total_seconds())
+    async def _written(self, body: dict[str, Any], deadline: datetime, hear: Say) -> tuple[str, Tokens]:
+        """Hand each piece to `hear`; return the finish reason and the usage."""
+        async with self._asked("POST", "chat/completions", body, _left(deadline)) as response:
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                # Some proxies gather a stream before they pass it on.
+                return _whole(await response.aread(), hear)
+            patience = self._settings.first_timeout_s, self._settings.chunk_timeout_s
+            async with aclosing(data_lines(response.aiter_bytes(), DEPENDENCY, *patience)) as lines:
+                return await _streamed(lines, hear)
+
+    @asynccontextmanager
+    async def _asked(
+        self, method: str, path: str, body: dict[str, Any] | None, left: float
+    ) -> AsyncIterator[httpx.Response]:
+        """Ask, and yield a good answer whose body is still to be read. Raises as `answer`."""
         if left <= 0:
             raise Transient(DEPENDENCY, "no time left before the deadline")
-        timeout = httpx.Timeout(left, connect=min(left, CONNECT_TIMEOUT_S))
+        first = min(left, self._settings.first_timeout_s)
+        timeout = httpx.Timeout(min(left, self._settings.timeout_s), connect=min(left, CONNECT_TIMEOUT_S))
+        request = self._client.build_request(method, path, json=body, timeout=timeout)
         try:
-            response = await self._client.request(method, path, json=body, timeout=timeout)
+            async with asyncio.timeout(first):
+                response = await self._client.send(request, stream=True)
+            try:
+                await raise_for(response, DEPENDENCY)
+                yield response
+            finally:
+                await response.aclose()
+        except TimeoutError as error:
+            raise Transient(DEPENDENCY, f"{path}: no answer within {first:g} s") from error
         except httpx.TransportError as error:
             raise Transient(DEPENDENCY, type(error).__name__) from error
-        _raise_for(response)
-        try:
-            return shape.model_validate_json(response.content)
-        except ValidationError as error:
-            # A proxy's error page under 200, or a server that is starting.
-            raise Transient(DEPENDENCY, f"{path}: not a {shape.__name__.strip('_').lower()}") from error
 
 
 def endpoint(url: str) -> str:
@@ -152,27 +180,39 @@ def endpoint(url: str) -> str:
     return f"{address}/" if urlsplit(address).path else f"{address}/v1/"
 
 
-def _raise_for(response: httpx.Response) -> None:
-    status = response.status_code
-    if status < 400:  # noqa: PLR2004
-        return
-    # The body is not quoted: servers repeat the prompt in it, and details reach logs.
-    detail = f"{response.request.method} {response.request.url.path} answered {status}"
-    if status >= 500 or status in _WAIT_AND_RETRY:  # noqa: PLR2004
-        raise Transient(DEPENDENCY, detail, retry_after=_retry_after(response))
-    raise Permanent(Reason.REFUSED_BY_SINK, detail)
+async def _streamed(lines: AsyncIterator[bytes], hear: Say) -> tuple[str, Tokens]:
+    finish, usage, done = "", Tokens(), False
+    async for line in lines:
+        if line == DONE:
+            done = True
+            break
+        if not line:
+            hear("")
+            continue
+        try:
+            chunk = Chunk.model_validate_json(line)
+        except ValidationError as error:
+            raise Transient(DEPENDENCY, "chat/completions: not a chunk of a completion") from error
+        if chunk.error is not None:
+            raise Transient(DEPENDENCY, "the server reports an error within the answer")
+        usage = chunk.usage or usage
+        for choice in chunk.choices[:1]:
+            hear(choice.delta.content or "")
+            finish = choice.finish_reason or finish
+    if not done and not finish:
+        raise Transient(DEPENDENCY, "the answer broke off")
+    return finish or "stop", usage
 
 
-def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds to wait by `Retry-After`: a number or a date (RFC 9110, section 10.2.3). None if absent or malformed."""
-    value = response.headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit():
-        return float(value)
+def _whole(content: bytes, hear: Say) -> tuple[str, Tokens]:
     try:
-        return max(0.0, (parsedate_to_datetime(value) - now()).total_seconds())
-    except (ValueError, TypeError):
-        return None
+        completion = Completion.model_validate_json(content)
+    except ValidationError as error:
+        raise Transient(DEPENDENCY, "chat/completions: not a completion") from error
+    choice = completion.choices[0]
+    hear(choice.message.content or "")
+    return choice.finish_reason or "stop", completion.usage or Tokens()
 
 
-def _spoken(text: str) -> str:
-    return _FENCE.sub("", text.rpartition(_REASONING_END)[2]).strip()
+def _left(deadline: datetime) -> float:
+    return (deadline - now()).total_seconds()

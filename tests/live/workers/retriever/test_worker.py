@@ -16,7 +16,10 @@ from tests.databases import fresh_database
 from tests.deliveries import delivery
 from tests.events import document
 from tests.live.workers.retriever.library import Library
-from workers.inference.worker import infer, open_answerer
+from workers.inference.settings import InferenceSettings
+from workers.inference.tools import Tools as Answering
+from workers.inference.tools import open_answerer
+from workers.inference.worker import infer
 from workers.retriever.live import Encoders, LiveIndex
 from workers.retriever.tools import Tools, open_tools
 from workers.retriever.worker import retrieve
@@ -63,7 +66,7 @@ async def replied(asked: ChatRequest, tools: Tools) -> ChatReply:
         return handed.body
     assert isinstance(handed.body, ChatPrompt)
     async with open_answerer() as answerer:
-        (reply, *_) = await infer(delivery(handed.body), answerer)
+        (reply, *_) = await infer(delivery(handed.body), Answering(answerer, InferenceSettings()))
     assert isinstance(reply.body, ChatReply)
     return reply.body
 

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from infra.kafka.lane import OVERHEAD, Lane
 from infra.kafka.outcomes import HANDLER_ATTEMPTS
 from infra.kafka.producer import Publisher
 from infra.kafka.retry import Backoff
+from infra.kafka.waiting import waiting
 from infra.kafka.worker import Delivery, Each, Micro, Outgoing, Subscription
 from infra.objects.store import ObjectStore
 from schemas.dead_letters import DeadLetter, Reason
@@ -54,10 +56,10 @@ class Bench:
         self.script: dict[str, list[Exception | asyncio.Event]] = {}
         self.calls: list[list[str]] = []
         self.finished: list[str] = []
-        handling = Handling(
+        self.handling = Handling(
             "tested", None, self.publisher, self.objects, ceiling=Ceiling(ceiling), backoff=Backoff(0.001, 0.01)
         )
-        self.lane = Lane(PARTITION, Subscription(RAW_EVENTS, mode, self.handle), handling)
+        self.lane = Lane(PARTITION, Subscription(RAW_EVENTS, mode, self.handle), self.handling)
 
     async def handle(self, deliveries: Sequence[Delivery[RawEvent]], tools: None) -> Iterable[Outgoing]:
         names = [delivery.body.delivery for delivery in deliveries]
@@ -266,4 +268,55 @@ async def test_a_body_in_the_object_store_counts_before_it_is_fetched(tmp_path: 
     assert bench.lane.held_bytes > 4_500_000
     await eventually(lambda: bench.lane.held == 0)
     assert bench.calls == [["l0"], ["l1"], ["l2"]]
+    await bench.lane.close(1)
+
+
+async def test_closing_gives_back_what_only_waits_at_once_and_lets_the_rest_finish(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Each(concurrency=10))
+    turn, gate = asyncio.Event(), asyncio.Event()
+    bench.script["a"] = [gate]
+    handle = bench.handle
+
+    async def in_turn(deliveries: Sequence[Delivery[RawEvent]], tools: None) -> Iterable[Outgoing]:
+        if deliveries[0].body.delivery != "a":
+            with waiting():
+                await turn.wait()
+        return await handle(deliveries, tools)
+
+    subscription = Subscription(RAW_EVENTS, Each(concurrency=10), in_turn)
+    await bench.lane.close(0)
+    bench.lane = Lane(PARTITION, subscription, bench.handling)
+    await bench.offer("a", "b", "c")
+    await eventually(lambda: bench.calls == [["a"]])
+    closing = asyncio.create_task(bench.lane.close(60))
+    await asyncio.sleep(0)
+    turn.set()  # too late: the partition is being given up
+    gate.set()
+    async with asyncio.timeout(5):
+        await closing
+    assert bench.finished == ["a"]
+    assert bench.lane.progress.committable == 1
+    assert bench.lane.failure is None
+
+
+async def test_taking_up_many_leaves_the_loop_to_others(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Each(concurrency=1_000))
+    gate = asyncio.Event()
+    names = [f"r{number}" for number in range(640)]
+    for name in names:
+        bench.script[name] = [gate]
+    begun_by_turn = []
+
+    async def tick() -> None:
+        while len(bench.calls) < len(names):
+            begun_by_turn.append(len(bench.calls))
+            await asyncio.sleep(0)
+
+    ticking = asyncio.create_task(tick())
+    await bench.offer(*names)
+    await asyncio.wait_for(ticking, 10)
+    steps = [later - earlier for earlier, later in pairwise(begun_by_turn)]
+    assert max(steps) <= 32
+    gate.set()
+    await eventually(lambda: bench.lane.progress.committable == len(names))
     await bench.lane.close(1)

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 
 from infra.errors import Permanent, Transient
-from schemas.chat import ChatPrompt, ReplyError
+from schemas.chat import ChatPrompt, Generation, ReplyError
 from schemas.dead_letters import Reason
-from tests.chats import prompt
+from tests.chats import passage, prompt
 from workers.inference.answer import (
     BACKEND_REFUSED,
     BACKEND_UNAVAILABLE,
@@ -16,7 +16,7 @@ from workers.inference.answer import (
     Answerer,
     Outcome,
 )
-from workers.inference.backends.backend import Answer
+from workers.inference.backends.backend import Answer, RequestRefused, Say, silently
 from workers.inference.settings import InferenceSettings
 
 ANSWER = Answer("Weekly. [1]")
@@ -26,9 +26,18 @@ DOWN = Transient("inference", "ConnectError")
 class Scripted:
     """A backend that does what it is told, call by call; the last step repeats."""
 
+    writes = True
+
     def __init__(
-        self, *steps: Answer | Exception | Callable[[], object], name: str = "scripted", model: str = "m1"
+        self,
+        *steps: Answer | Exception | Callable[[], object],
+        name: str = "scripted",
+        model: str = "m1",
+        adapters: Sequence[str] = (),
+        listing: Transient | None = None,
     ) -> None:
+        self.adapters = adapters
+        self.listing = listing
         self.name, self.model = name, model
         self.steps = steps
         self.calls = 0
@@ -36,7 +45,12 @@ class Scripted:
         self.most_at_once = 0
         self.closed = False
 
-    async def answer(self, prompt: ChatPrompt) -> Answer:
+    async def serves(self, model: str) -> bool:
+        if self.listing is not None:
+            raise self.listing
+        return model in (self.name, self.model, *self.adapters)
+
+    async def answer(self, prompt: ChatPrompt, say: Say = silently) -> Answer:
         step = self.steps[min(self.calls, len(self.steps) - 1)]
         self.calls += 1
         self.at_once += 1
@@ -90,6 +104,50 @@ async def test_an_unknown_model_is_said_and_nobody_is_asked() -> None:
     backend = Scripted(ANSWER)
     assert code_of(await answerer(backend).outcome(prompt(model="gpt-9"))) == UNKNOWN_MODEL
     assert backend.calls == 0
+
+
+class Quoting(Scripted):
+    writes = False
+
+
+async def test_a_quotation_stands_in_only_where_there_is_something_to_quote_and_no_form_to_keep() -> None:
+    for fields, stands_in in (
+        ({"passages": [passage()]}, True),
+        ({}, False),
+        ({"passages": [passage()], "retrieve": False}, False),
+        ({"passages": [passage()], "generation": Generation(response_format={"type": "json_object"})}, False),
+    ):
+        quoting = Quoting(ANSWER, name="q")
+        await answerer(Scripted(DOWN, name="a"), quoting, INFERENCE_ATTEMPTS=1).outcome(prompt(**fields))  # type: ignore[arg-type]
+        assert quoting.calls == stands_in
+
+
+async def test_a_request_at_fault_is_told_and_nobody_stands_in() -> None:
+    second = Scripted(ANSWER, name="b")
+    refusing = Scripted(RequestRefused("context_length_exceeded", "too long"), name="a")
+    for _ in range(5):
+        outcome = await answerer(refusing, second).outcome(prompt(passages=[passage()]))
+        assert code_of(outcome) == "context_length_exceeded"
+    assert second.calls == 0
+
+
+async def test_a_short_deadline_leaves_time_for_the_backend_that_is_meant() -> None:
+    first, second = Scripted(soon, name="a"), Scripted(ANSWER, name="b")
+    assert (await answerer(first, second).outcome(prompt(within=timedelta(seconds=0.5)))).served_by == "a"
+
+
+async def test_another_models_abstention_counts() -> None:
+    said = Answer("The sources do not answer this.", abstained=True)
+    outcome = await answerer(Scripted(DOWN, name="a"), Scripted(said, name="b"), INFERENCE_ATTEMPTS=1).outcome(prompt())
+    assert (outcome.result, outcome.served_by, outcome.degraded) == (said, "b", True)
+
+
+async def test_who_does_not_know_its_models_is_asked_last_and_holds_up_nobody() -> None:
+    unsure = Scripted(ANSWER, name="a", listing=DOWN)
+    assert (await answerer(unsure, Scripted(ANSWER, name="b", model="m2")).outcome(prompt(model="m2"))).served_by == "b"
+    listed = Scripted(ANSWER, name="b", adapters=("lora",))
+    assert (await answerer(unsure, listed).outcome(prompt(model="lora"))).served_by == "b"
+    assert code_of(await answerer(unsure, Scripted(ANSWER, name="b")).outcome(prompt(model="x"))) == BACKEND_UNAVAILABLE
 
 
 async def test_expired_work_is_skipped() -> None:

@@ -2,8 +2,9 @@ import math
 
 import pytest
 
-from schemas.chat import Passage, Sentence
+from schemas.chat import Generation, Passage, Sentence
 from tests.chats import passage, prompt
+from workers.inference.backends.backend import RequestRefused
 from workers.inference.backends.extractive import (
     UNSOURCED,
     Candidate,
@@ -149,3 +150,19 @@ async def test_the_backend_names_itself() -> None:
     assert (backend.name, backend.model) == ("extractive", "extractive")
     assert (await backend.answer(prompt(QUESTION))).abstained
     await backend.close()
+
+
+async def test_a_form_of_answer_is_refused() -> None:
+    generation = Generation(response_format={"type": "json_object"})
+    with pytest.raises(RequestRefused, match="response_format"):
+        await ExtractiveBackend(SETTINGS).answer(prompt(generation=generation))
+
+
+async def test_sentences_are_said_one_by_one_and_an_abstention_is_not() -> None:
+    said: list[str] = []
+    one = passage(1, "Keys are rotated. Rotated keys are weekly.", cosines=(0.69, 0.7))
+    answer = await ExtractiveBackend(SETTINGS).answer(prompt(QUESTION, [one], WEIGHTS), said.append)
+    assert len(said) == 2
+    assert "".join(said) == answer.text
+    assert (await ExtractiveBackend(SETTINGS).answer(prompt(QUESTION), said.append)).abstained
+    assert len(said) == 2

@@ -11,7 +11,9 @@ from infra.errors import Permanent, Transient
 from schemas.chat import Generation, Usage
 from schemas.event import now
 from tests.chats import passage, prompt
+from workers.inference.backends.backend import RequestRefused
 from workers.inference.backends.openai import OpenAIBackend, endpoint
+from workers.inference.backends.refusals import CONTEXT_EXCEEDED, REQUEST_REFUSED
 from workers.inference.settings import OpenAISettings
 
 SETTINGS = OpenAISettings(url="http://model.test/v1", model="tiny", api_key=SecretStr("sesame"))
@@ -72,16 +74,25 @@ async def test_an_answer_with_its_citations() -> None:
         "messages": [{"role": "user", "content": "How often are keys rotated?"}],
         "temperature": 0.0,
         "max_tokens": 512,
-        "stream": False,
+        "stream": True,
+        "stream_options": {"include_usage": True},
     }
 
 
 async def test_the_requests_own_limits_are_passed_on() -> None:
     server = Server(httpx.Response(200, json=completion()))
-    generation = Generation(temperature=0.7, max_tokens=9, stop=("\n",))
+    form = {"type": "json_schema", "json_schema": {"name": "days", "schema": {"type": "object"}}}
+    generation = Generation(temperature=0.7, max_tokens=9, stop=("\n",), top_p=0.9, seed=7, response_format=form)
     await server.backend().answer(prompt(generation=generation))
     body = orjson.loads(server.requests[0].content)
     assert (body["temperature"], body["max_tokens"], body["stop"]) == (0.7, 9, ["\n"])
+    assert (body["top_p"], body["seed"], body["response_format"]) == (0.9, 7, form)
+
+
+async def test_a_seed_of_nought_is_a_seed() -> None:
+    server = Server(httpx.Response(200, json=completion()))
+    await server.backend().answer(prompt(generation=Generation(seed=0)))
+    assert orjson.loads(server.requests[0].content)["seed"] == 0
 
 
 async def test_without_a_model_the_first_listed_is_asked_once() -> None:
@@ -119,12 +130,75 @@ async def test_what_may_pass_is_transient(status: int) -> None:
         await Server(httpx.Response(status, text="my prompt was: secret")).backend().answer(prompt())
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422])
+@pytest.mark.parametrize("status", [401, 403, 404])
 async def test_what_will_not_pass_is_permanent_and_quotes_nothing(status: int) -> None:
     with pytest.raises(Permanent, match=str(status)) as refused:
         await Server(httpx.Response(status, text="my prompt was: secret")).backend().answer(prompt())
     assert "secret" not in refused.value.detail
     assert "sesame" not in refused.value.detail
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+async def test_a_request_at_fault_is_told_without_a_quote(status: int) -> None:
+    with pytest.raises(RequestRefused) as refused:
+        await Server(httpx.Response(status, text="my prompt was: secret")).backend().answer(prompt())
+    assert refused.value.code == REQUEST_REFUSED
+    assert "secret" not in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"code": "context_length_exceeded", "message": "Too many tokens", "type": "invalid_request_error"}},
+        {"object": "error", "message": "This model's maximum context length is 8192 tokens.", "code": 400},
+        {"error": {"code": 400, "message": "the request exceeds it", "type": "exceed_context_size_error"}},
+        {"error": "input is too long: context length 4096"},
+    ],
+)
+async def test_a_prompt_beyond_the_context_has_a_code_of_its_own(body: dict[str, Any]) -> None:
+    with pytest.raises(RequestRefused) as refused:
+        await Server(httpx.Response(400, json=body)).backend().answer(prompt())
+    assert refused.value.code == CONTEXT_EXCEEDED
+
+
+async def test_a_huge_refusal_is_not_read() -> None:
+    with pytest.raises(RequestRefused) as refused:
+        await (
+            Server(httpx.Response(400, text='{"error": "context length' + " " * 100_000 + '"}'))
+            .backend()
+            .answer(prompt())
+        )
+    assert refused.value.code == REQUEST_REFUSED
+
+
+def adapters(*names: str) -> httpx.Response:
+    return httpx.Response(200, json={"data": [{"id": name} for name in names]})
+
+
+async def test_an_adapter_that_the_server_lists_is_asked_for_by_its_name() -> None:
+    server = Server(adapters("tiny", "support-lora"), httpx.Response(200, json=completion()))
+    backend = server.backend()
+    assert await backend.serves("support-lora")
+    assert not await backend.serves("gpt-9")
+    answer = await backend.answer(prompt(model="support-lora"))
+    assert answer.model == orjson.loads(server.requests[-1].content)["model"] == "support-lora"
+    assert [request.url.path for request in server.requests] == ["/v1/models", "/v1/chat/completions"]
+
+
+async def test_names_of_the_settings_need_no_list() -> None:
+    backend = Server().backend(SETTINGS.model_copy(update={"models": ("support-lora",)}))
+    for name in ("tiny", "openai", "support-lora"):
+        assert await backend.serves(name)
+
+
+async def test_a_foreign_name_is_answered_as_the_own_model() -> None:
+    server = Server(httpx.Response(200, json=completion()))
+    assert (await server.backend().answer(prompt(model="somebody-elses"))).model == "tiny"
+
+
+async def test_a_server_that_cannot_be_asked_for_its_models_is_transient() -> None:
+    with pytest.raises(Transient):
+        await Server(httpx.Response(200, text="<html>")).backend().serves("support-lora")
 
 
 @pytest.mark.parametrize(

@@ -2,30 +2,35 @@ from datetime import timedelta
 
 import pytest
 
+from infra.errors import Permanent
+from infra.kafka.room import POLLED
 from infra.kafka.worker import Each, Outgoing
 from infra.settings import SettingsError
-from schemas.chat import ChatReply, Interaction
+from schemas.chat import ChatReply, Interaction, ReplyTo
+from schemas.dead_letters import Reason
 from schemas.event import now
 from tests.chats import passage, prompt
 from tests.deliveries import delivery
-from topics.catalogue import CHAT_PROMPTS, CHAT_REPLIES, INTERACTIONS
+from topics.catalogue import CHAT_CANCELS, CHAT_PROMPTS, CHAT_REPLIES, INTERACTIONS
 from workers.inference.answer import Answerer
 from workers.inference.backends.choice import open_backends
 from workers.inference.backends.extractive import ExtractiveBackend
 from workers.inference.settings import ExtractiveSettings, InferenceSettings
-from workers.inference.worker import infer, open_answerer, worker
+from workers.inference.tools import Tools, open_answerer
+from workers.inference.worker import infer, worker
 
 WEIGHTS = {"key": 2.0, "rotat": 3.0}
 KEYS = passage(1, "Keys are rotated weekly.", cosines=(0.8,))
 
 
-def answerer() -> Answerer:
-    return Answerer([ExtractiveBackend(ExtractiveSettings())], InferenceSettings())
+def tools() -> Tools:
+    settings = InferenceSettings()
+    return Tools(Answerer([ExtractiveBackend(ExtractiveSettings())], settings), settings)
 
 
 async def published(**fields: object) -> list[Outgoing]:
     asked = prompt(passages=[KEYS, passage(2, "Bread is baked.", score=0.2, cosines=(0.0,))], weights=WEIGHTS, **fields)
-    return list(await infer(delivery(asked), answerer()))
+    return list(await infer(delivery(asked), tools()))
 
 
 async def test_a_chat_turn_gives_a_reply_and_an_interaction() -> None:
@@ -62,6 +67,12 @@ async def test_an_expired_prompt_is_answered_with_an_error_and_kept() -> None:
     assert interaction.error == answer.error
 
 
+async def test_an_answer_that_nobody_could_read_is_not_made() -> None:
+    with pytest.raises(Permanent) as refused:
+        await published(reply_to=ReplyTo(partition=CHAT_REPLIES.partitions, gateway="gateway-1"))
+    assert refused.value.reason is Reason.SCHEMA_VIOLATION
+
+
 async def test_a_redelivery_publishes_under_the_same_identity() -> None:
     first, second = await published(), await published(within=timedelta(seconds=-1))
     # the runtime makes the event id of cause, worker, topic and part: whatever the outcome, one id
@@ -72,6 +83,9 @@ def test_the_worker_says_what_it_does() -> None:
     (subscription,) = worker.subscriptions
     assert subscription.topic is CHAT_PROMPTS
     assert isinstance(subscription.mode, Each)
+    # all that a busy partition holds stands in the fair queue: half of the room, and one more poll
+    assert subscription.mode.concurrency >= worker.limits.records // 2 + worker.limits.records // POLLED
+    assert worker.follows == (CHAT_CANCELS,)
     assert set(worker.publishes) == {CHAT_REPLIES, INTERACTIONS}
 
 
@@ -82,6 +96,28 @@ def test_the_address_decides_the_default_backend(monkeypatch: pytest.MonkeyPatch
     assert [one.name for one in open_backends(InferenceSettings())] == ["openai", "extractive"]
     monkeypatch.setenv("INFERENCE_BACKEND", "extractive")
     assert [one.name for one in open_backends(InferenceSettings())] == ["extractive", "openai"]
+
+
+def test_a_second_server_stands_between_the_first_and_the_last_resort(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INFERENCE_SECOND_URL", "http://127.0.0.1:8")
+    monkeypatch.setenv("INFERENCE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("INFERENCE_MODEL", "main")
+    monkeypatch.setenv("INFERENCE_SECOND_MODEL", "spare")
+    backends = open_backends(InferenceSettings())
+    assert [(one.name, one.model) for one in backends[:2]] == [("openai", "main"), ("second", "spare")]
+    assert backends[2].name == "extractive"
+    monkeypatch.delenv("INFERENCE_URL")
+    with pytest.raises(SettingsError, match="INFERENCE_URL"):
+        open_backends(InferenceSettings())
+
+
+def test_shares_are_read_and_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INFERENCE_WEIGHTS", "acme=3, other = 0.5,")
+    assert InferenceSettings().weights == {"acme": 3.0, "other": 0.5}
+    for wrong in ("acme=0", "acme=-1", "acme=nan", "acme=inf", "acme"):
+        monkeypatch.setenv("INFERENCE_WEIGHTS", wrong)
+        with pytest.raises(ValueError, match="WEIGHTS"):
+            InferenceSettings()
 
 
 def test_a_backend_without_its_address_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

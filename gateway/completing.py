@@ -1,0 +1,181 @@
+"""Answers in the shape of OpenAI's chat completions, whole and in chunks.
+
+https://platform.openai.com/docs/api-reference/chat/object and …/chat-streaming
+"""
+
+import re
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from gateway.exchange import Exchange
+from gateway.problems import Problem, openai_error
+from gateway.streaming import event
+from infra.kafka.answers import Part
+from schemas.chat import ChatReply, Citation, Usage
+
+DEFAULT_MODEL = "millrace"
+"""Model name by which OpenAI's clients ask for whatever this installation answers with."""
+
+DONE = b"data: [DONE]\n\n"
+_MARKER = re.compile(r"\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
+"""A citation in the text: [1] or [1, 2]."""
+
+
+class UrlCitation(BaseModel):
+    """A source, and the marker in the text that cites it (code points; the end is exclusive)."""
+
+    start_index: int
+    end_index: int
+    title: str
+    url: str
+
+
+class Annotation(BaseModel):
+    """OpenAI's shape of a citation."""
+
+    type: Literal["url_citation"] = "url_citation"
+    url_citation: UrlCitation
+
+
+class CompletionAnswer(BaseModel):
+    """The answer as a message."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str
+    annotations: list[Annotation]
+
+
+class CompletionChoice(BaseModel):
+    """The one answer."""
+
+    index: int = 0
+    message: CompletionAnswer
+    finish_reason: str
+
+
+class CompletionUsage(BaseModel):
+    """Tokens as the backend counted them; 0 where it does not count."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class CompletionSources(BaseModel):
+    """What OpenAI's shape has no room for."""
+
+    citations: list[Citation]
+    abstained: bool
+    support: float | None
+    served_by: str
+    degraded: bool
+    request_id: UUID
+    conversation_id: UUID
+
+
+class Completion(BaseModel):
+    """OpenAI's chat completion, with the citations in `millrace`."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    choices: list[CompletionChoice]
+    usage: CompletionUsage
+    millrace: CompletionSources
+
+
+def completion_of(exchange: Exchange, reply: ChatReply) -> Completion:
+    """Return a finished answer."""
+    message = CompletionAnswer(content=reply.text, annotations=annotations(reply.text, reply.citations))
+    return Completion(
+        id=_id(exchange),
+        created=int(exchange.accepted_at.timestamp()),
+        model=reply.model or DEFAULT_MODEL,
+        choices=[CompletionChoice(message=message, finish_reason=reply.finish_reason or "stop")],
+        usage=_usage(reply.usage),
+        millrace=_sources(reply),
+    )
+
+
+def annotations(text: str, citations: tuple[Citation, ...]) -> list[Annotation]:
+    """Return an annotation for each place where `text` cites a source. One without an address has ours."""
+    by_number = {citation.number: citation for citation in citations}
+    found = []
+    for marker in _MARKER.finditer(text):
+        for number in map(int, re.findall(r"\d+", marker[1])):
+            if citation := by_number.get(number):
+                url = citation.url or f"/v1/documents/{citation.document_id}"
+                at = {"start_index": marker.start(), "end_index": marker.end()}
+                found.append(Annotation(url_citation=UrlCitation(title=citation.title, url=url, **at)))
+    return found
+
+
+class Chunks:
+    """A streamed completion: the role, the text, the finish reason with the sources, the usage where it was asked for.
+
+    Its events have no ids: OpenAI's own have none, and the Python client takes a comment after an id for an event.
+    """
+
+    def __init__(self, exchange: Exchange, model: str, *, include_usage: bool) -> None:
+        self._known: dict[str, Any] = {
+            "id": _id(exchange),
+            "object": "chat.completion.chunk",
+            "created": int(exchange.accepted_at.timestamp()),
+            "model": model,
+        }
+        self._include_usage = include_usage
+
+    def opening(self) -> bytes:
+        """Return the chunk with the role."""
+        return self._chunk({"role": "assistant", "content": ""})
+
+    def text(self, part: Part) -> bytes:
+        """Return a chunk of text."""
+        return self._chunk({"content": part.text})
+
+    def end(self, reply: ChatReply) -> bytes:
+        """Return the last chunks."""
+        cited = [each.model_dump() for each in annotations(reply.text, reply.citations)]
+        delta = {"annotations": cited} if cited else {}
+        sources = _sources(reply).model_dump(mode="json")
+        last = self._chunk(delta, reply.finish_reason or "stop", millrace=sources)
+        if not self._include_usage:
+            return last + DONE
+        usage = {**self._known, "choices": [], "usage": _usage(reply.usage).model_dump()}
+        return last + event(usage) + DONE
+
+    def error(self, problem: Problem) -> bytes:
+        """Return the error as OpenAI's clients expect it in a stream, which it ends."""
+        return event(openai_error(problem))
+
+    def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None, **more: Any) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        usage = {"usage": None} if self._include_usage else {}
+        return event({**self._known, "choices": [choice], **usage, **more})
+
+
+def _id(exchange: Exchange) -> str:
+    return f"chatcmpl-{exchange.request_id}"
+
+
+def _usage(usage: Usage) -> CompletionUsage:
+    return CompletionUsage(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        total_tokens=usage.prompt_tokens + usage.completion_tokens,
+    )
+
+
+def _sources(reply: ChatReply) -> CompletionSources:
+    return CompletionSources(
+        citations=list(reply.citations),
+        abstained=reply.abstained,
+        support=reply.support,
+        served_by=reply.served_by,
+        degraded=reply.degraded,
+        request_id=reply.request_id,
+        conversation_id=reply.conversation_id,
+    )

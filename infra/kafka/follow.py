@@ -1,0 +1,112 @@
+"""Reads the whole of a topic without a consumer group: every process hears every record.
+
+For short-lived hints that must reach whichever process is concerned, such as cancels: nothing is committed, and after a
+start or a lost connection the last `back_s` seconds are read again. What hears them must not mind to hear them twice.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, Generic, Self, TypeVar
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from infra.errors import Permanent, Transient
+from infra.kafka.codec import Record, decode
+from infra.kafka.retry import Backoff
+from infra.kafka.worker import Delivery
+from infra.objects.store import ObjectStore
+from infra.telemetry.logs import logger
+from infra.telemetry.metrics import Metric, count
+from schemas.event import Event, now
+from topics.catalogue import Topic
+
+Body = TypeVar("Body", bound=Event)
+log = logger(__name__)
+
+
+class Follower(Generic[Body]):
+    """Follows one topic and hands over each event; what is no valid event is counted and left out."""
+
+    def __init__(
+        self,
+        bootstrap: Sequence[str],
+        topic: Topic[Body],
+        objects: ObjectStore,
+        hear: Callable[[Delivery[Body]], None],
+        back_s: float,
+    ) -> None:
+        self._bootstrap = list(bootstrap)
+        self._topic = topic
+        self._objects = objects
+        self._hear = hear
+        self._back_s = back_s
+        self._task: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+
+    @classmethod
+    async def open(
+        cls,
+        bootstrap: Sequence[str],
+        topic: Topic[Body],
+        objects: ObjectStore,
+        hear: Callable[[Delivery[Body]], None],
+        *,
+        back_s: float = 0,
+    ) -> Self:
+        """Start to read what was published in the last `back_s` seconds and all that comes. Returns at once."""
+        follower = cls(bootstrap, topic, objects, hear, back_s)
+        follower._task = asyncio.create_task(follower._read(), name=f"follow {topic.name}")
+        return follower
+
+    async def wait_ready(self) -> None:
+        """Return when records are being read. Waits for as long as the broker is away."""
+        await self._ready.wait()
+
+    async def close(self) -> None:
+        """Stop reading."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _read(self) -> None:
+        attempt = 0
+        while True:
+            consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, enable_auto_commit=False, fetch_min_bytes=1)
+            try:
+                await consumer.start()
+                await self._find_start(consumer)
+                self._ready.set()
+                attempt = 0
+                async for record in consumer:
+                    await self._take(record)
+            except KafkaError as error:
+                attempt += 1
+                self._ready.clear()
+                log.warning("cannot follow a topic", topic=self._topic.name, cause=type(error).__name__)
+                await asyncio.sleep(Backoff().delay(attempt))
+            finally:
+                await consumer.stop()
+
+    async def _find_start(self, consumer: AIOKafkaConsumer) -> None:
+        partitions = [TopicPartition(self._topic.name, number) for number in range(self._topic.partitions)]
+        consumer.assign(partitions)
+        since = round((now() - timedelta(seconds=self._back_s)).timestamp() * 1_000)
+        found: dict[TopicPartition, Any] = await consumer.offsets_for_times(dict.fromkeys(partitions, since))
+        for partition in partitions:
+            if found.get(partition) is not None:
+                consumer.seek(partition, found[partition].offset)
+            else:
+                await consumer.seek_to_end(partition)
+            await consumer.position(partition)
+
+    async def _take(self, record: Record) -> None:
+        try:
+            delivery = await decode(record, self._topic, self._objects)
+        except (Permanent, Transient) as error:
+            count(Metric.RECORDS_TOTAL, "follower", self._topic.name, "skipped")
+            log.warning("unreadable record", topic=self._topic.name, offset=record.offset, cause=str(error))
+            return
+        if delivery is not None:
+            self._hear(delivery)

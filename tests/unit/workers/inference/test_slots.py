@@ -1,0 +1,118 @@
+import asyncio
+
+import pytest
+
+from infra.kafka.waiting import Waiting, enter
+from infra.telemetry.metrics import REGISTRY
+from tests.eventually import eventually
+from workers.inference.slots import Slots
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def held(slots: Slots, workspace: str, release: asyncio.Event, order: list[str], at: float = 0.0) -> None:
+    async with slots.slot(workspace, at):
+        order.append(workspace)
+        await release.wait()
+
+
+def shown(name: str) -> float:
+    return REGISTRY.get_sample_value(f"millrace_{name}") or 0.0
+
+
+async def test_no_more_than_the_slots_are_held_and_turns_alternate() -> None:
+    slots, release, order = Slots(1), asyncio.Event(), list[str]()
+    tasks = [asyncio.create_task(held(slots, "a", release, order, at)) for at in range(4)]
+    await eventually(lambda: order == ["a"])
+    tasks.append(asyncio.create_task(held(slots, "b", release, order)))
+    await eventually(lambda: slots.depth == 4)
+    assert shown("inference_queue_depth") == 4
+    release.set()
+    await asyncio.gather(*tasks)
+    assert order == ["a", "b", "a", "a", "a"]
+    assert slots.depth == shown("inference_queue_depth") == 0
+
+
+async def test_the_estimated_wait_counts_those_before_and_the_mean_turn() -> None:
+    clock = Clock()
+    slots, release = Slots(2, clock=clock), asyncio.Event()
+    assert slots.estimated_wait_s == 0
+    tasks = [asyncio.create_task(held(slots, "a", release, [])) for _ in range(5)]
+    await eventually(lambda: slots.depth == 3)
+    assert slots.estimated_wait_s == shown("inference_estimated_wait_seconds") == pytest.approx(4 * 1.0 / 2)
+    release.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_who_stops_waiting_leaves_the_queue() -> None:
+    slots, release, order = Slots(1), asyncio.Event(), list[str]()
+    first = asyncio.create_task(held(slots, "a", release, order))
+    await eventually(lambda: order == ["a"])
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await held(slots, "b", release, order)
+    assert slots.depth == 0
+    release.set()
+    await first
+    await held(slots, "c", release, order)
+    assert order == ["a", "c"]
+
+
+async def test_a_slot_given_to_somebody_who_just_left_goes_on() -> None:
+    slots, release, order = Slots(1), asyncio.Event(), list[str]()
+
+    async def ending() -> None:
+        await held(slots, "a", release, order)
+        second.cancel()  # in the step of the loop in which the slot was given to it
+
+    first = asyncio.create_task(ending())
+    await eventually(lambda: order == ["a"])
+    second = asyncio.create_task(held(slots, "b", asyncio.Event(), order))
+    await eventually(lambda: slots.depth == 1)
+    third = asyncio.create_task(held(slots, "c", release, order))
+    await eventually(lambda: slots.depth == 2)
+    release.set()
+    await asyncio.wait_for(third, 5)
+    await first
+    assert second.cancelled()
+    assert order == ["a", "c"]
+
+
+async def test_a_failure_inside_gives_the_slot_back() -> None:
+    slots = Slots(1)
+    with pytest.raises(ZeroDivisionError):
+        async with slots.slot("a", 0.0):
+            raise ZeroDivisionError
+    async with asyncio.timeout(1), slots.slot("a", 0.0):
+        pass
+
+
+async def test_a_partition_given_up_takes_back_those_that_wait_and_lets_the_others_finish() -> None:
+    slots, release, order = Slots(1), asyncio.Event(), list[str]()
+    begun: list[str] = []
+    partition = Waiting(lambda: begun.append("begun"))
+
+    async def of_partition(name: str) -> None:
+        enter(partition)
+        await held(slots, name, release, order)
+
+    working = asyncio.create_task(of_partition("a"))
+    waiting = asyncio.create_task(of_partition("a"))
+    await eventually(lambda: slots.depth == 1)
+    partition.give_back()
+    await asyncio.wait([waiting])
+    assert waiting.cancelled()
+    assert not working.done()
+    late = asyncio.create_task(of_partition("a"))
+    await asyncio.wait([late])
+    assert late.cancelled()
+    assert slots.depth == 0
+    release.set()
+    await working
+    assert begun == ["begun"]

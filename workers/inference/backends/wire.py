@@ -1,0 +1,87 @@
+"""What an OpenAI-compatible server says, as far as it is read here.
+
+Protocol: https://platform.openai.com/docs/api-reference/chat (`/chat/completions`, streaming; `/models`).
+"""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Lenient(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+
+class Message(_Lenient):
+    """The words of an answer, or of a piece of one."""
+
+    content: str | None = None
+
+
+class Choice(_Lenient):
+    """A whole answer."""
+
+    message: Message
+    finish_reason: str | None = None
+
+
+class Tokens(_Lenient):
+    """Tokens as the server counts them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Completion(_Lenient):
+    """Body of an answer that is not streamed."""
+
+    choices: list[Choice] = Field(min_length=1)
+    usage: Tokens | None = None
+
+
+class ChunkChoice(_Lenient):
+    """A piece of an answer."""
+
+    delta: Message = Message()
+    finish_reason: str | None = None
+
+
+class Chunk(_Lenient):
+    """One event of a streamed answer. The last one holds the usage and no choice."""
+
+    choices: list[ChunkChoice] = []
+    usage: Tokens | None = None
+    error: Any = None
+
+
+class Model(_Lenient):
+    """A model, or an adapter, that the server answers as."""
+
+    id: str
+
+
+class Models(_Lenient):
+    """Body of `/models`."""
+
+    data: list[Model] = Field(min_length=1)
+
+
+class Fault(_Lenient):
+    """The part of an error that says what is wrong, in the shapes of OpenAI, vLLM and llama.cpp."""
+
+    message: str = ""
+    code: str | int | None = None
+    type: str | None = None
+
+
+class Refusal(_Lenient):
+    """Body of an error."""
+
+    error: Fault | str | None = None
+    message: str = ""
+
+    @property
+    def words(self) -> str:
+        """All that it says, in lower case."""
+        fault = self.error if isinstance(self.error, Fault) else Fault(message=self.error or self.message)
+        return f"{fault.code or ''} {fault.type or ''} {fault.message}".lower()

@@ -1,0 +1,124 @@
+"""Opens what the inference worker needs, and tells answers to those who read along."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from infra.kafka.codec import new_envelope
+from infra.kafka.follow import Follower
+from infra.kafka.producer import Publisher
+from infra.kafka.worker import Delivery
+from infra.objects.store import ObjectStore
+from infra.settings import KafkaSettings, ObjectStoreSettings, load
+from infra.telemetry.logs import logger
+from infra.telemetry.tracing import inject
+from schemas.chat import ChatPrompt
+from schemas.ids import derived_event_id
+from topics.catalogue import CHAT_CANCELS, CHAT_REPLIES
+from workers.inference.answer import Answerer, Outcome
+from workers.inference.backends.backend import Answer
+from workers.inference.backends.choice import open_backends
+from workers.inference.cancels import Cancels
+from workers.inference.deltas import Deltas, Send
+from workers.inference.reply import delta_of
+from workers.inference.settings import InferenceSettings
+from workers.inference.telling import Telling
+
+WORKER = "inference"
+DELTA_PATIENCE_S = 5.0
+"""How long a delta waits for the broker before the same one is sent again."""
+_CLOSE_WITHIN_S = 3.0
+log = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The answerer, and the publisher of what it says while it writes; without one nobody can read along."""
+
+    answerer: Answerer
+    settings: InferenceSettings
+    publisher: Publisher | None = None
+
+
+@asynccontextmanager
+async def open_answerer(cancels: Cancels | None = None) -> AsyncIterator[Answerer]:
+    """Open the backends that the environment names."""
+    settings = load(InferenceSettings)
+    answerer = Answerer(open_backends(settings), settings, cancels)
+    try:
+        yield answerer
+    finally:
+        await answerer.close()
+
+
+@asynccontextmanager
+async def open_tools() -> AsyncIterator[Tools]:
+    """Open all of it as the environment says. Raises SettingsError."""
+    settings = load(InferenceSettings)
+    kafka = load(KafkaSettings)
+    objects = ObjectStore.open(load(ObjectStoreSettings).url)
+    cancels = Cancels(settings.cancels_remembered_s)
+    async with AsyncExitStack() as resources:
+        answerer = await resources.enter_async_context(open_answerer(cancels))
+        publisher = await Publisher.open(kafka.bootstrap, objects, DELTA_PATIENCE_S)
+        resources.push_async_callback(_close, publisher)
+        # What was cancelled while no worker ran is heard too: its prompt is delivered again.
+        follower = await Follower.open(
+            kafka.bootstrap,
+            CHAT_CANCELS,
+            objects,
+            lambda delivery: cancels.hear(delivery.body),
+            back_s=settings.cancels_remembered_s,
+        )
+        resources.push_async_callback(follower.close)
+        yield Tools(answerer, settings, publisher)
+
+
+async def told(delivery: Delivery[ChatPrompt], tools: Tools) -> tuple[Outcome, int]:
+    """Answer, and publish the words as they are written if somebody reads along.
+
+    Returns what is to be replied at the end and the sequence number of that reply.
+    """
+    prompt = delivery.body
+    if not prompt.request.stream or tools.publisher is None:
+        return await tools.answerer.outcome(prompt), 0
+    deltas = Deltas(
+        _sender(delivery, tools.publisher),
+        every_s=tools.settings.delta_every_s,
+        characters=tools.settings.delta_characters,
+    )
+    try:
+        outcome = await tools.answerer.outcome(prompt, Telling(deltas.add))
+        if isinstance(outcome.result, Answer):
+            await deltas.end()
+    finally:
+        await deltas.drop()
+    return outcome, deltas.sequence
+
+
+def _sender(delivery: Delivery[ChatPrompt], publisher: Publisher) -> Send:
+    async def send(sequence: int, text: str) -> None:
+        reply = delta_of(delivery.body, sequence, text)
+        cause = delivery.envelope.id
+        envelope = new_envelope(
+            reply,
+            # A prompt that is delivered again repeats the ids of its deltas.
+            id=derived_event_id(cause, WORKER, CHAT_REPLIES.name, f"delta/{sequence}"),
+            source=delivery.envelope.source,
+            subject=CHAT_REPLIES.key(reply),
+            cause=cause,
+            trace=inject(),
+        )
+        await publisher.publish(CHAT_REPLIES, reply, envelope, delivery.body.request.reply_to.partition)
+
+    return send
+
+
+async def _close(publisher: Publisher) -> None:
+    """Without a broker closing never ends; no delta that is left then is missed."""
+    try:
+        async with asyncio.timeout(_CLOSE_WITHIN_S):
+            await publisher.close()
+    except TimeoutError:
+        log.warning("the broker did not answer while closing")
