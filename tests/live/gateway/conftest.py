@@ -131,6 +131,12 @@ def workspace() -> str:
 
 
 @pytest.fixture
+async def key(pool: asyncpg.Pool, workspace: str) -> str:
+    """A key of this test's own workspace."""
+    return (await create_key(pool, workspace, "test")).key
+
+
+@pytest.fixture
 async def client(gateway: Gateway, pool: asyncpg.Pool, workspace: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of this test's own workspace."""
     made = await create_key(pool, workspace, "test")

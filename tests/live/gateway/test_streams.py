@@ -65,11 +65,6 @@ async def publisher(surroundings: Environment) -> AsyncIterator[Publisher]:
         yield opened
 
 
-@pytest.fixture
-async def key(pool: asyncpg.Pool, workspace: str) -> str:
-    return (await create_key(pool, workspace, "test")).key
-
-
 async def asked(questions: Tail, workspace: str, count: int = 1) -> list[ChatRequest]:
     async def found() -> list[ChatRequest]:
         bodies = [each.body for each in await questions.read() if each.envelope.workspace == workspace]
