@@ -158,6 +158,8 @@ async def test_no_read_crosses_between_workspaces(
             foreign = [canaries[stranger.workspace], ids[stranger.workspace]]
             asked = f"What is the secret word {canaries[stranger.workspace]} of this mill?"
             shown = await tenant.passages(asked, top_k=20)
+            # A search that finds nothing at all would cross nothing either.
+            assert ids[tenant.workspace] in {str(passage["document_id"]) for passage in shown}
             shown += (await tenant.get("/v1/documents"))["documents"]
             T(tenant.workspace, shown, foreign)
             assert await tenant.status("GET", f"/v1/documents/{ids[stranger.workspace]}") == 404
