@@ -6,7 +6,7 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import asyncpg
@@ -261,6 +261,15 @@ async def test_in_the_foreground_ctrl_c_stops_everything(local: Local) -> None:
     await eventually(lambda: local.left() == [], within=5)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let children hear SIGINT, also where the whole run was started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 async def test_ctrl_c_during_the_start_stops_what_was_started(local: Local) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "infra.cli.main", "up", "--only", "valkey,postgres"),
