@@ -70,15 +70,22 @@ class Stack:
 
     async def bring_up(self, names: tuple[str, ...]) -> None:
         """Start `names` beside each other and return when each is ready. Raises the first StartError."""
-        self._free_ports(names)
+        self._settle_ports(names)
         await together(*(self.ensure(name) for name in names))
 
-    def _free_ports(self, names: tuple[str, ...]) -> None:
-        """Forget remembered ports that a stranger has taken meanwhile; those of running processes stand."""
+    def _settle_ports(self, names: tuple[str, ...]) -> None:
+        """Forget remembered ports that a stranger has taken meanwhile, and choose those of all servers.
+
+        Those of running processes stand. Chosen before anything starts: the gateway is told every server's address, and
+        does not wait until each of them has been fetched.
+        """
         for name in names:
             known = self.record.processes.get(name)
             if name not in self._keepers and (known is None or processes.adopt(known) is None):
                 self.site.forget_taken_ports(self._units[name].ports)
+            if name in SERVERS and not self._is_outside(name):
+                for port in self._units[name].ports:
+                    self.site.port(port)
 
     async def ensure(self, name: str) -> None:
         """Start `name`, and first what it needs, unless that has happened; return when it is ready.
