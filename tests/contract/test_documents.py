@@ -49,8 +49,8 @@ def test_named_commands_exist(path: Path) -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_named_make_targets_exist(path: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    named = {match for span in spans(path) for match in re.findall(r"(?:^|\n)make ([a-z]+)", span)}
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {match for span in spans(path) for match in re.findall(r"(?:^|\n)make ([a-z-]+)", span)}
     assert named <= targets
 
 
