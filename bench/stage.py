@@ -4,7 +4,8 @@
 
 A stage consumes, validates, decides, publishes one event per event, and commits. The bare loop does the same with
 nothing but aiokafka and no validation: getmany(500), send, gather, commit. There are two of it, one with the batch size
-that aiokafka comes with (16 KiB) and one with that of our publisher. All run under uvloop, as `workers.host` does.
+that aiokafka comes with (16 KiB) and one with that of our publisher. All run under uvloop and with the same settings of
+the garbage collector, those of `workers.host`.
 Printed are
 
 - events per second, and CPU time of this process per event (client side only, both from the first records on);
@@ -30,14 +31,16 @@ from typing import Any
 
 import uvloop
 
-from bench.stages import Bench, Sample, event, topic
+from bench.stages import DEFAULT_BATCH_BYTES, Bench, Sample, event, topic
 from infra.kafka import connection
 from infra.kafka.codec import new_envelope
+from infra.kafka.producer import BATCH_BYTES
 from infra.objects.store import ObjectStore
 from infra.telemetry import logs
 from schemas.envelope import Envelope
 from schemas.ids import derived_event_id
 from schemas.raw import RawEvent
+from workers.allocation import look_for_cycles_seldom
 
 PLAIN = "bare aiokafka, as it comes"
 BARE = "bare aiokafka, our batch size"
@@ -66,8 +69,8 @@ class Spread:
 def ways(bench: Bench) -> dict[str, Callable[[], Awaitable[Sample]]]:
     """Return what is compared, by name."""
     runs = (
-        bench.bare,
-        lambda: bench.bare(own_batch_size=True),
+        lambda: bench.bare(BATCH_BYTES),
+        lambda: bench.bare(DEFAULT_BATCH_BYTES),
         lambda: bench.staged(micro=True),
         lambda: bench.staged(micro=False),
     )
@@ -189,13 +192,14 @@ def show(figures: dict[str, Any]) -> None:
 def main() -> None:
     """Parse arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=20_000)
+    parser.add_argument("--events", type=int, default=60_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--probes", type=int, default=200, help="events sent one at a time per round and way")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     arguments = parser.parse_args()
     logs.configure("ERROR")
     connection.survive_resets()
+    look_for_cycles_seldom()
     with tempfile.TemporaryDirectory() as folder:
         objects = ObjectStore.open(Path(folder).as_uri())
         bench = Bench(os.environ["KAFKA_BOOTSTRAP_SERVERS"], objects, arguments.events)

@@ -21,6 +21,8 @@ from schemas.raw import RawEvent
 from topics.catalogue import Topic
 
 PARTITIONS = 3
+DEFAULT_BATCH_BYTES = 16_384
+"""aiokafka's own."""
 WARM = 20
 """Probes before those that count: connections, metadata, first imports."""
 
@@ -104,10 +106,10 @@ class Bench:
         await publisher.close()
         return size
 
-    async def bare(self, *, own_batch_size: bool = False) -> Sample:
-        """Run the reference, with the batch size of our publisher or aiokafka's own."""
+    async def bare(self, batch_bytes: int) -> Sample:
+        """Run the reference, with batches of up to `batch_bytes`."""
         clock, seen = Clock(), 0
-        async with self._clients(self.source, BATCH_BYTES if not own_batch_size else 16_384) as (consumer, producer):
+        async with self._clients(self.source, batch_bytes) as (consumer, producer):
             while seen < self.events:
                 fetched = await consumer.getmany(timeout_ms=500, max_records=500)
                 if fetched:

@@ -3,7 +3,6 @@
 https://platform.openai.com/docs/api-reference/chat/object and …/chat-streaming
 """
 
-import re
 from typing import Any, Literal
 from uuid import UUID
 
@@ -13,14 +12,12 @@ from gateway.exchange import Exchange
 from gateway.problems import Problem, openai_error
 from gateway.streaming import event
 from infra.kafka.answers import Part
-from schemas.chat import ChatReply, Citation, Usage
+from schemas.chat import ChatReply, Citation, Usage, markers
 
 DEFAULT_MODEL = "millrace"
 """Model name by which OpenAI's clients ask for whatever this installation answers with."""
 
 DONE = b"data: [DONE]\n\n"
-_MARKER = re.compile(r"\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
-"""A citation in the text: [1] or [1, 2]."""
 
 
 class UrlCitation(BaseModel):
@@ -104,11 +101,11 @@ def annotations(text: str, citations: tuple[Citation, ...]) -> list[Annotation]:
     """Return an annotation for each place where `text` cites a source. One without an address has ours."""
     by_number = {citation.number: citation for citation in citations}
     found = []
-    for marker in _MARKER.finditer(text):
-        for number in map(int, re.findall(r"\d+", marker[1])):
+    for start, end, numbers in markers(text):
+        for number in numbers:
             if citation := by_number.get(number):
                 url = citation.url or f"/v1/documents/{citation.document_id}"
-                at = {"start_index": marker.start(), "end_index": marker.end()}
+                at = {"start_index": start, "end_index": end}
                 found.append(Annotation(url_citation=UrlCitation(title=citation.title, url=url, **at)))
     return found
 

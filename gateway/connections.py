@@ -206,7 +206,7 @@ async def open_connections(environment: Environment) -> AsyncIterator[Connection
         pool = await stack.enter_async_context(open_pool(environment.postgres))
         settings = environment.gateway
         publisher = await Publisher.open(environment.kafka.bootstrap, objects, settings.publish_timeout_s)
-        stack.push_async_callback(_close, publisher.close, settings.publish_timeout_s)
+        stack.push_async_callback(publisher.close, settings.publish_timeout_s)
         redis = await stack.enter_async_context(open_redis(environment.redis))
         lease = Lease(redis, LEASE_NAME, CHAT_REPLIES.partitions, LEASE_S)
         replies = await ReplyReader.open(environment.kafka.bootstrap, _instance(environment), objects, lease)

@@ -1,5 +1,7 @@
 """A question on its way to an answer."""
 
+import re
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 from uuid import UUID
 
@@ -8,6 +10,14 @@ from pydantic import Field
 from schemas.event import Event, Timestamp, Value, Version
 
 Role = Literal["system", "user", "assistant", "tool"]
+MARKER = re.compile(r"\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
+"""How an answer cites its passages: [n], [n, m] or [n; m]."""
+
+
+def markers(text: str) -> Iterator[tuple[int, int, tuple[int, ...]]]:
+    """Yield start, end (code points, exclusive) and the passage numbers of each marker in `text`."""
+    for found in MARKER.finditer(text):
+        yield found.start(), found.end(), tuple(int(digits) for digits in re.findall(r"\d+", found[1]))
 
 
 class ChatMessage(Value):

@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 
 from infra.errors import Permanent, Transient
 from infra.kafka.codec import Record, decode
+from infra.kafka.connection import check_fetching
 from infra.kafka.retry import Backoff
 from infra.kafka.worker import Delivery
 from infra.objects.store import ObjectStore
@@ -24,6 +25,9 @@ from topics.catalogue import Topic
 
 Body = TypeVar("Body", bound=Event)
 log = logger(__name__)
+
+POLL_MS = 500
+"""How often a consumer that has stopped to fetch is looked for; records themselves wake the poll."""
 
 
 class Follower(Generic[Body]):
@@ -79,9 +83,12 @@ class Follower(Generic[Body]):
                 await self._find_start(consumer)
                 self._ready.set()
                 attempt = 0
-                async for record in consumer:
-                    await self._take(record)
-            except KafkaError as error:
+                while True:
+                    for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
+                        for record in records:
+                            await self._take(record)
+                    check_fetching(consumer)
+            except (KafkaError, RuntimeError) as error:
                 attempt += 1
                 self._ready.clear()
                 log.warning("cannot follow a topic", topic=self._topic.name, cause=type(error).__name__)

@@ -26,12 +26,19 @@ _AT_ONCE = 16
 class Lane(Generic[Tools]):
     """Handles the records of one assigned partition until it is closed."""
 
-    def __init__(self, partition: TopicPartition, subscription: Subscription[Tools], handling: Handling[Tools]) -> None:
+    def __init__(
+        self,
+        partition: TopicPartition,
+        subscription: Subscription[Tools],
+        handling: Handling[Tools],
+        finished: Callable[[TopicPartition], None] = lambda _: None,
+    ) -> None:
         self.partition = partition
         self.progress = Progress()
         self.failure: Exception | None = None
         self._subscription = subscription
         self._handling = handling
+        self._finished = finished
         self._waiting = Waiting(self._moved_on)
         self._queue: deque[tuple[Record, int]] = deque()
         """Records with their sizes."""
@@ -167,6 +174,7 @@ class Lane(Generic[Tools]):
             self._advanced_at = monotonic()
         self._held_records -= len(records)
         self._held_bytes -= size
+        self._finished(self.partition)
 
 
 def _forget(

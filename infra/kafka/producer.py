@@ -21,11 +21,14 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from infra.errors import Permanent, Transient
 from infra.kafka.codec import Encoded, encode
 from infra.objects.store import ObjectStore
+from infra.telemetry.logs import logger
 from infra.telemetry.metrics import Metric, count, observe
 from schemas.dead_letters import Reason
 from schemas.envelope import Envelope
 from schemas.event import Event
 from topics.catalogue import Topic
+
+log = logger(__name__)
 
 MAX_REQUEST_BYTES = 2 * 1024 * 1024
 """Largest topic limit (768 KiB) plus headers, with room; the broker's own limit is set by the stack."""
@@ -34,6 +37,8 @@ BATCH_BYTES = 256 * 1024
 the broker's own limit leaves room for what a record adds."""
 MANY = 8
 """From so many records on, batches are made here: less work per record, one acknowledgement per batch."""
+CLOSE_S = 3.0
+"""How long closing waits for the broker: a stopping process has 30 s for everything."""
 _SIZE_ERRORS = (MessageSizeTooLargeError, RecordTooLargeError)
 _REFUSALS = (*_SIZE_ERRORS, InvalidTopicError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError)
 
@@ -57,10 +62,18 @@ class Publisher:
         """Return a publisher; the first publication connects. `bootstrap` holds host:port entries."""
         return cls(bootstrap, objects, patience_s)
 
-    async def close(self) -> None:
-        """Send what is buffered, then disconnect."""
-        if self._producer is not None:
-            await self._discard(self._producer)
+    async def close(self, within_s: float = CLOSE_S) -> None:
+        """Send what is buffered, then disconnect; after `within_s` without a broker, disconnect with a warning.
+
+        Nothing is lost by that: whatever was not acknowledged was not committed, and no client was told that it was.
+        """
+        if self._producer is None:
+            return
+        try:
+            async with asyncio.timeout(within_s):
+                await self._discard(self._producer)
+        except TimeoutError:
+            log.warning("the broker did not answer while closing")
 
     async def publish(self, topic: Topic[Any], body: Event, envelope: Envelope, partition: int | None = None) -> None:
         """Publish one event; returns once acknowledged.

@@ -36,8 +36,9 @@ class Holder(Protocol):
 class Room:
     """What is held of the limits now.
 
-    A partition is paused when it holds its equal share and the room is spent, or half of the room in any case: one
-    busy partition may use what idle ones leave, and one that waits for a dependency cannot starve the others.
+    A partition is full, and not read from, when it holds its equal share and the room is spent, or half of the room in
+    any case: one busy partition may use what idle ones leave, and one that waits for a dependency cannot starve the
+    others.
     All of them together hold at most twice the limits and one poll.
     """
 
@@ -53,13 +54,13 @@ class Room:
         return cls(limits, max(1, len(held)), sum(one for one, _ in held), sum(size for _, size in held))
 
     def full(self, holder: Holder) -> bool:
-        """Whether the partition should be paused."""
+        """Whether the partition should be read no further for now."""
         if not self._over(holder.held, holder.held_bytes, self.partitions):
             return False
         return self._over(self.records, self.bytes, 1) or self._over(holder.held, holder.held_bytes, 2)
 
     def drained(self, holder: Holder) -> bool:
-        """Whether a paused partition should be resumed."""
+        """Whether a full partition should be read again."""
         if not self._over(holder.held, holder.held_bytes, 2 * self.partitions):
             return True
         return not self._over(self.records, self.bytes, 2) and not self._over(holder.held, holder.held_bytes, 4)

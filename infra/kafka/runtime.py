@@ -21,12 +21,13 @@ from infra.errors import Transient
 from infra.kafka import connection, failpoints, retention
 from infra.kafka.failpoints import Point
 from infra.kafka.handling import Ceiling, Handling
+from infra.kafka.intake import Intake
 from infra.kafka.lane import Lane
 from infra.kafka.membership import Membership
 from infra.kafka.producer import Publisher
 from infra.kafka.rebalance import Rebalance
 from infra.kafka.retry import Backoff
-from infra.kafka.room import POLLED, Limits, Room
+from infra.kafka.room import Limits
 from infra.kafka.timing import Timing
 from infra.kafka.worker import Subscription, Worker
 from infra.objects.store import ObjectStore
@@ -55,7 +56,6 @@ class Runtime(Generic[Tools]):
         self.worker = worker
         self._publisher = publisher
         self._objects = objects
-        self._limits = limits or worker.limits
         self._timing = timing or Timing()
         self._membership = Membership(bootstrap, worker.group_id, self._timing, instance)
         self._ceiling = Ceiling(ceiling)
@@ -66,7 +66,7 @@ class Runtime(Generic[Tools]):
         self._resources = AsyncExitStack()
         self._tools: Tools
         self._tasks: list[asyncio.Task[None]] = []
-        self._polled_at = monotonic()
+        self._intake = Intake(self._lanes, limits or worker.limits, self._timing)
         self._stopping = asyncio.Event()
 
     @property
@@ -109,8 +109,8 @@ class Runtime(Generic[Tools]):
         ]
         if self._subscriptions and not self._membership.joined:
             faults.append("not in its consumer group yet")
-        elif self._subscriptions and monotonic() - self._polled_at > self._timing.stalled_after_s:
-            faults.append(f"has not polled for {monotonic() - self._polled_at:.0f} s")
+        elif self._subscriptions and monotonic() - self._intake.polled_at > self._timing.stalled_after_s:
+            faults.append(f"has not polled for {monotonic() - self._intake.polled_at:.0f} s")
         return faults + self.stuck()
 
     def stuck(self) -> list[str]:
@@ -158,11 +158,7 @@ class Runtime(Generic[Tools]):
         failures = 0
         while not self._stopping.is_set():
             try:
-                # Behind each poll comes a look at what has drained: with all paused, none would end for long.
-                wait_s = self._timing.paused_poll_s if consumer.paused() else self._timing.poll_s
-                fetched = await consumer.getmany(
-                    timeout_ms=round(wait_s * 1_000), max_records=max(1, self._limits.records // POLLED)
-                )
+                fetched = await self._intake.next(consumer)
             except ConsumerStoppedError:
                 return
             except KafkaError as error:
@@ -171,39 +167,24 @@ class Runtime(Generic[Tools]):
                 await asyncio.sleep(Backoff().delay(failures))
                 continue
             failures = 0
-            self._polled_at = monotonic()
             # No await from here to the offers: a rebalance in between would hand records to a lane given up.
             for partition, records in fetched.items():
                 lane = self._lane(partition)
                 if skipped := lane.skipped(records):
                     retention.alarm(self.worker.name, partition, records[0].offset - skipped, records[0].offset)
                 lane.offer(records)
-            self._balance(consumer)
+            self._report(consumer)
 
     def _lane(self, partition: TopicPartition) -> Lane[Tools]:
         if partition not in self._lanes:
             handling = Handling(self.worker.name, self._tools, self._publisher, self._objects, ceiling=self._ceiling)
             subscription: Subscription[Tools] = self._subscriptions[partition.topic]
-            self._lanes[partition] = Lane(partition, subscription, handling)
+            self._lanes[partition] = Lane(partition, subscription, handling, self._intake.finished)
         return self._lanes[partition]
 
-    def _balance(self, consumer: AIOKafkaConsumer) -> None:
-        """Pause partitions that hold enough, resume those that have drained."""
-        paused = consumer.paused()
-        assigned = consumer.assignment()
-        room = Room.of(self._limits, self._lanes.values())
-        for partition, lane in self._lanes.items():
-            if partition not in assigned:
-                continue
-            if partition not in paused and (room.full(lane) or lane.failure):
-                consumer.pause(partition)
-            elif partition in paused and room.drained(lane) and lane.failure is None:
-                consumer.resume(partition)
-        gauge(Metric.PAUSED_PARTITIONS, len(consumer.paused()), self.worker.name, "full")
+    def _report(self, consumer: AIOKafkaConsumer) -> None:
+        gauge(Metric.PAUSED_PARTITIONS, self._intake.full, self.worker.name, "full")
         gauge(Metric.IN_FLIGHT, sum(lane.held for lane in self._lanes.values()), self.worker.name)
-        self._report_lag(consumer)
-
-    def _report_lag(self, consumer: AIOKafkaConsumer) -> None:
         lag = dict.fromkeys(self._subscriptions, 0)
         for partition, lane in self._lanes.items():
             end = consumer.highwater(partition)
@@ -214,17 +195,13 @@ class Runtime(Generic[Tools]):
             gauge(Metric.LAG, records, self.worker.name, topic)
 
     async def _commit_regularly(self) -> None:
-        committed_at = monotonic()
         while True:
-            # A paused partition that has drained stands idle until the next look.
-            await asyncio.sleep(self._timing.balance_every_s)
-            if monotonic() - committed_at >= self._timing.commit_every_s:
-                committed_at = monotonic()
-                await self.commit(self._lanes)
-                self._report_failures()
+            await asyncio.sleep(self._timing.commit_every_s)
+            await self.commit(self._lanes)
+            self._report_failures()
             if self._membership.joined:
                 connection.check_fetching(self._membership.consumer)
-                self._balance(self._membership.consumer)
+                self._report(self._membership.consumer)
 
     def _report_failures(self) -> None:
         for lane in self._lanes.values():

@@ -9,11 +9,9 @@ class Timing:
 
     commit_every_s: float = 0.2
     """Each commit is a round trip; what a crash leaves uncommitted is handled again, and sinks take it once."""
-    balance_every_s: float = 0.05
     poll_s: float = 0.5
-    paused_poll_s: float = 0.01
-    """While partitions are paused: how long a worker may stand still before it sees that one has drained. What it may
-    hold is handled in some 50 ms: at the pace of `balance_every_s` a stage lost half its rate."""
+    full_poll_s: float = 0.01
+    """While partitions are full: how long a record of another one may wait for the next look."""
     session_s: float = 10.0
     heartbeat_s: float = 1.0
     rebalance_s: float = 30.0

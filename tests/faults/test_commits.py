@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 
 from infra.kafka.codec import new_envelope
 from infra.kafka.failpoints import Point
@@ -24,6 +24,7 @@ from tests.faults.conftest import Kept
 from tests.faults.invariants import C
 from tests.faults.running import Running, ending, host, hosting
 from tests.flow.tenant import Tenant
+from tests.own_topic import create, topic_of_its_own
 from topics.catalogue import DOCUMENTS, RAW_EVENTS, RECEIPTS, Topic
 
 TIMING = Timing(session_s=2, heartbeat_s=0.3, poll_s=0.1, stop_grace_s=0.2)
@@ -103,24 +104,8 @@ class Line:
 @pytest.fixture
 async def line(arena: Arena) -> Line:
     name = f"l{uuid4().hex[:10]}"
-    topic = Topic(
-        name=f"test.{name}",
-        body=RawEvent,
-        key=lambda event: event.subject,
-        partitions=1,
-        retention=None,
-        compacted=False,
-        max_bytes=100_000,
-        producers=(),
-        consumers=(),
-        purpose="a test",
-    )
-    admin = AIOKafkaAdminClient(bootstrap_servers=arena.cluster.direct)
-    await admin.start()
-    try:
-        await admin.create_topics([NewTopic(topic.name, num_partitions=1, replication_factor=1)])
-    finally:
-        await admin.close()
+    topic = topic_of_its_own(1)
+    await create(arena.cluster.direct, NewTopic(topic.name, num_partitions=1, replication_factor=1))
     return Line(arena, topic, name)
 
 

@@ -26,6 +26,7 @@ from tests.faults.arena import Arena, corpus
 from tests.faults.invariants import C, L, O, R
 from tests.faults.running import Running, hosting
 from tests.faults.test_sinks import holds, settled
+from tests.own_topic import create, topic_of_its_own
 from topics.catalogue import Topic
 
 SHORT = Timing(session_s=2, heartbeat_s=0.3, poll_s=0.1, rebalance_s=6, revoke_grace_s=2)
@@ -114,26 +115,10 @@ class Group:
 @pytest.fixture
 async def group(arena: Arena) -> AsyncIterator[Group]:
     name = f"g{uuid4().hex[:10]}"
-    topic = Topic(
-        name=f"test.{name}",
-        body=RawEvent,
-        key=lambda event: event.subject,
-        partitions=3,
-        retention=None,
-        compacted=False,
-        max_bytes=100_000,
-        producers=(),
-        consumers=(),
-        purpose="a test",
-    )
-    admin = AIOKafkaAdminClient(bootstrap_servers=arena.cluster.direct)
-    await admin.start()
-    try:
-        await admin.create_topics([NewTopic(topic.name, num_partitions=3, replication_factor=1)])
-        async with AsyncExitStack() as stack:
-            yield Group(arena, topic, name, stack)
-    finally:
-        await admin.close()
+    topic = topic_of_its_own(3)
+    await create(arena.cluster.direct, NewTopic(topic.name, num_partitions=3, replication_factor=1))
+    async with AsyncExitStack() as stack:
+        yield Group(arena, topic, name, stack)
 
 
 @pytest.mark.fault(13)

@@ -26,12 +26,11 @@ from infra.settings import KafkaSettings, ObjectStoreSettings, ProcessSettings, 
 from infra.telemetry import logs, tracing
 from infra.telemetry.metrics import Metric, gauge
 from infra.telemetry.server import Health, serve
-from workers.allocation import return_large_blocks
+from workers.allocation import look_for_cycles_seldom, return_large_blocks
 from workers.settings import HostSettings
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-FLUSH_S = 3
 log = logs.logger(__name__)
 
 
@@ -84,7 +83,7 @@ class Host:
         objects = ObjectStore.open(load(ObjectStoreSettings).url)
         async with AsyncExitStack() as resources:
             publisher = await Publisher.open(kafka.bootstrap, objects)
-            resources.push_async_callback(_close, publisher)
+            resources.push_async_callback(publisher.close)
             timing = Timing.of(settings.session_s, settings.stalled_after_s)
             self._runtimes = [
                 Runtime(worker, kafka.bootstrap, publisher, objects, timing=timing, instance=settings.instance)
@@ -125,15 +124,6 @@ class Host:
         return Health(ok=not any(faults.values()), details={"workers": faults})
 
 
-async def _close(publisher: Publisher) -> None:
-    """Flush and close. Without a broker that never ends: what is left then is not committed and is delivered again."""
-    try:
-        async with asyncio.timeout(FLUSH_S):
-            await publisher.close()
-    except TimeoutError:
-        log.warning("the broker did not answer while closing")
-
-
 def main(arguments: list[str]) -> int:
     """Host the workers named in `arguments`; return the exit status."""
     try:
@@ -148,6 +138,7 @@ def main(arguments: list[str]) -> int:
         tracing.instrument_clients()
         connection.survive_resets()
         return_large_blocks()
+        look_for_cycles_seldom()
         uvloop.run(Host([find(name) for name in arguments]).run())
     except SettingsError as error:
         log.critical("cannot start", cause=str(error))

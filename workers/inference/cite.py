@@ -4,9 +4,8 @@ import re
 from collections.abc import Sequence, Set
 
 from infra.models.sparse import tokenise
-from schemas.chat import Citation, Passage
+from schemas.chat import MARKER, Citation, Passage, markers
 
-_MARKER = re.compile(r"\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 QUOTE_CHARACTERS = 400
 """Longest quote where a passage has no sentences."""
@@ -52,18 +51,18 @@ def citations_in(text: str, passages: Sequence[Passage]) -> tuple[Citation, ...]
     by_number = {passage.number: passage for passage in passages}
     citations: dict[int, Citation] = {}
     said_from = 0
-    for match in _MARKER.finditer(text):
-        said = _last_statement(text[said_from : match.start()]) or _last_statement(text[: match.start()])
-        for number in (int(digits) for digits in re.findall(r"\d+", match.group(1))):
+    for start, end, numbers in markers(text):
+        said = _last_statement(text[said_from:start]) or _last_statement(text[:start])
+        for number in numbers:
             passage = by_number.get(number)
             if passage is not None and number not in citations and passage.text.strip():
                 citations[number] = citation_of(passage, *_best_sentence(passage, frozenset(tokenise(said))))
-        said_from = match.end()
+        said_from = end
     return tuple(citations.values())
 
 
 def _last_statement(text: str) -> str:
-    parts = [part for part in _SENTENCE_END.split(_MARKER.sub(" ", text)) if tokenise(part)]
+    parts = [part for part in _SENTENCE_END.split(MARKER.sub(" ", text)) if tokenise(part)]
     return parts[-1] if parts else ""
 
 

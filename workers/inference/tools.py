@@ -1,6 +1,5 @@
 """Opens what the inference worker needs, and tells answers to those who read along."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -28,7 +27,6 @@ from workers.inference.telling import Telling
 WORKER = "inference"
 DELTA_PATIENCE_S = 5.0
 """How long a delta waits for the broker before the same one is sent again."""
-_CLOSE_WITHIN_S = 3.0
 log = logger(__name__)
 
 
@@ -62,7 +60,7 @@ async def open_tools() -> AsyncIterator[Tools]:
     async with AsyncExitStack() as resources:
         answerer = await resources.enter_async_context(open_answerer(cancels))
         publisher = await Publisher.open(kafka.bootstrap, objects, DELTA_PATIENCE_S)
-        resources.push_async_callback(_close, publisher)
+        resources.push_async_callback(publisher.close)
         # What was cancelled while no worker ran is heard too: its prompt is delivered again.
         follower = await Follower.open(
             kafka.bootstrap,
@@ -113,12 +111,3 @@ def _sender(delivery: Delivery[ChatPrompt], publisher: Publisher) -> Send:
         await publisher.publish(CHAT_REPLIES, reply, envelope, delivery.body.request.reply_to.partition)
 
     return send
-
-
-async def _close(publisher: Publisher) -> None:
-    """Without a broker closing never ends; no delta that is left then is missed."""
-    try:
-        async with asyncio.timeout(_CLOSE_WITHIN_S):
-            await publisher.close()
-    except TimeoutError:
-        log.warning("the broker did not answer while closing")

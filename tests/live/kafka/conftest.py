@@ -3,15 +3,15 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 
 from infra.kafka.producer import Publisher
 from infra.objects.store import ObjectStore
 from schemas.raw import RawEvent
+from tests.own_topic import create, topic_of_its_own
 from topics.catalogue import DEAD_LETTERS, Topic
 
 Kafka = dict[str, str]
@@ -23,36 +23,10 @@ def bootstrap(kafka: Kafka) -> str:
     return kafka["KAFKA_BOOTSTRAP_SERVERS"]
 
 
-async def create(bootstrap: str, *topics: NewTopic) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        known = await admin.list_topics()
-        await admin.create_topics([topic for topic in topics if topic.name not in known])
-    finally:
-        await admin.close()
-
-
-def topic_of_its_own() -> Topic[RawEvent]:
-    """Declare a topic that no other test knows."""
-    return Topic(
-        name=f"test.{uuid4().hex}",
-        body=RawEvent,
-        key=lambda event: f"{event.workspace}/{event.subject}",
-        partitions=PARTITIONS,
-        retention=None,
-        compacted=False,
-        max_bytes=100_000,
-        producers=(),
-        consumers=(),
-        purpose="a test",
-    )
-
-
 @pytest.fixture
 async def topic(bootstrap: str) -> Topic[RawEvent]:
     """A topic of this test's own; the dead letters exist too."""
-    own = topic_of_its_own()
+    own = topic_of_its_own(PARTITIONS)
     await create(bootstrap, new(own), new(DEAD_LETTERS))
     return own
 

@@ -5,6 +5,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
+import pytest
+from aiokafka import AIOKafkaConsumer
+
 from infra.kafka.codec import new_envelope
 from infra.kafka.follow import Follower
 from infra.kafka.producer import Publisher
@@ -69,3 +72,27 @@ async def test_what_cannot_be_read_is_left_out(
         body = raw_event("good")
         await publisher.publish(topic, body, new_envelope(body, id=uuid4(), source="src_a"), partition=0)
         await eventually(lambda: heard == ["good"])
+
+
+async def test_one_that_fetches_no_more_is_replaced(
+    bootstrap: str,
+    topic: Topic[RawEvent],
+    publisher: Publisher,
+    objects: ObjectStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A dead fetcher polls on and finds nothing: a cancel would go unheard for ever."""
+    looks = 0
+
+    def broken_once(consumer: AIOKafkaConsumer) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            raise RuntimeError("the consumer fetches no more")
+
+    monkeypatch.setattr("infra.kafka.follow.check_fetching", broken_once)
+    async with following(bootstrap, topic, objects, 60) as heard:
+        await publish(publisher, topic, "first")
+        await eventually(lambda: looks > 1)
+        await publish(publisher, topic, "second")
+        await eventually(lambda: {"first", "second"} == set(heard))

@@ -15,7 +15,8 @@ from infra.telemetry.metrics import REGISTRY
 from schemas.chat import ChatReply, ReplyTo
 from schemas.ids import deterministic_id
 from tests.eventually import eventually
-from tests.live.kafka.conftest import create, new
+from tests.live.kafka.conftest import new
+from tests.own_topic import create
 from topics.catalogue import CHAT_REPLIES
 
 

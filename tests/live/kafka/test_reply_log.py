@@ -15,7 +15,8 @@ from infra.objects.store import ObjectStore
 from schemas.chat import ChatReply
 from schemas.event import now
 from schemas.ids import deterministic_id
-from tests.live.kafka.conftest import create, new
+from tests.live.kafka.conftest import new
+from tests.own_topic import create
 from topics.catalogue import CHAT_REPLIES
 
 PARTITION = 4

@@ -23,7 +23,8 @@ from schemas.raw import RawEvent
 from tests.events import raw_event
 from tests.eventually import eventually
 from tests.faults.proxy import proxied
-from tests.live.kafka.conftest import committed, create, new, read_all, topic_of_its_own
+from tests.live.kafka.conftest import committed, new, read_all
+from tests.own_topic import create, topic_of_its_own
 from topics.catalogue import DEAD_LETTERS, Topic
 
 QUICK = Timing(session_s=6, heartbeat_s=0.2, poll_s=0.1)

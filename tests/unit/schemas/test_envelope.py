@@ -220,7 +220,9 @@ def test_every_header_is_held_to_its_rule_and_the_first_fault_is_named(headers: 
 )
 def test_any_envelope_is_read_as_it_was_written(envelope: Envelope) -> None:
     read = Envelope.from_headers(envelope.headers())
-    assert read == envelope
+    # Python calls no two times of different zones equal where one of them stands at a change of the clocks (PEP 495).
+    assert read.time.timestamp() == envelope.time.timestamp()
+    assert read._replace(time=envelope.time) == envelope
     assert read.time.utcoffset() == envelope.time.utcoffset()
 
 

@@ -1,7 +1,10 @@
+import gc
 import subprocess
 import sys
 
 import pytest
+
+from workers.allocation import LIVING, look_for_cycles_seldom
 
 LOOK = """
 import ctypes, sys
@@ -27,3 +30,13 @@ def test_a_large_block_behind_a_larger_one_has_a_mapping_of_its_own(told: str, m
     """Else it comes from the heap, which small objects then keep from shrinking (glibc, where Millrace is tested)."""
     found = subprocess.run([sys.executable, "-c", LOOK, told], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == mappings
+
+
+def test_cycles_are_looked_for_seldom_and_found_all_the_same() -> None:
+    before = gc.get_threshold()
+    try:
+        look_for_cycles_seldom()
+        assert gc.get_threshold() == (LIVING, *before[1:])
+        assert gc.isenabled()
+    finally:
+        gc.set_threshold(*before)
