@@ -8,10 +8,29 @@ counted in code points of the text. A new try adds to it where its text goes bey
 import asyncio
 from dataclasses import dataclass
 
+from infra.errors import Permanent, Transient
+from infra.kafka.codec import Record, decode
+from infra.objects.store import ObjectStore
+from infra.telemetry.logs import logger
 from infra.telemetry.metrics import Metric, count
 from schemas.chat import ChatReply, ReplyError
+from topics.catalogue import CHAT_REPLIES
+
+log = logger(__name__)
 
 ANSWER_CHANGED = "answer_changed"
+
+
+async def reply_in(record: Record, objects: ObjectStore) -> ChatReply | None:
+    """Return the reply in a record of `chat.replies`; None, counted and logged, for what is none."""
+    try:
+        delivery = await decode(record, CHAT_REPLIES, objects)
+    except (Permanent, Transient) as error:
+        count(Metric.REPLIES_DROPPED_TOTAL, "unreadable")
+        log.warning("unreadable reply", offset=record.offset, cause=str(error))
+        return None
+    reply: ChatReply | None = None if delivery is None else delivery.body
+    return reply
 
 
 @dataclass(frozen=True, slots=True)

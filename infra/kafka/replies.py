@@ -18,14 +18,14 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from infra.errors import Permanent, Transient
-from infra.kafka.answers import Replies
-from infra.kafka.codec import Record, decode
+from infra.kafka.answers import Replies, reply_in
+from infra.kafka.codec import Record
 from infra.kafka.connection import check_fetching
 from infra.kafka.retry import Backoff
 from infra.objects.store import ObjectStore
 from infra.telemetry.logs import logger
 from infra.telemetry.metrics import Metric, count
-from schemas.chat import ChatReply, ReplyTo
+from schemas.chat import ReplyTo
 from topics.catalogue import CHAT_REPLIES
 
 log = logger(__name__)
@@ -198,15 +198,9 @@ class ReplyReader:
             check_fetching(consumer)
 
     async def _dispatch(self, record: Record) -> None:
-        try:
-            delivery = await decode(record, CHAT_REPLIES, self._objects)
-        except (Permanent, Transient) as error:
-            count(Metric.REPLIES_DROPPED_TOTAL, "unreadable")
-            log.warning("unreadable reply", offset=record.offset, cause=str(error))
+        reply = await reply_in(record, self._objects)
+        if reply is None:
             return
-        if delivery is None:
-            return
-        reply: ChatReply = delivery.body
         waiters = self._waiting.get(reply.request_id)
         if reply.gateway != self._gateway:
             count(Metric.REPLIES_DROPPED_TOTAL, "foreign")

@@ -16,9 +16,8 @@ from uuid import UUID
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from infra.errors import Permanent, Transient
-from infra.kafka.answers import Replies
-from infra.kafka.codec import Record, decode
+from infra.kafka.answers import Replies, reply_in
+from infra.kafka.codec import Record
 from infra.kafka.connection import check_fetching
 from infra.kafka.retry import Backoff
 from infra.objects.store import ObjectStore
@@ -145,17 +144,12 @@ class ReplyLog:
                     follower.replies.caught_up.set()
 
     async def _hand(self, record: Record, followers: Sequence[_Follower]) -> None:
-        try:
-            delivery = await decode(record, CHAT_REPLIES, self._objects)
-        except (Permanent, Transient) as error:
-            count(Metric.REPLIES_DROPPED_TOTAL, "unreadable")
-            log.warning("unreadable reply", offset=record.offset, cause=str(error))
-            return
-        if delivery is None:
+        reply = await reply_in(record, self._objects)
+        if reply is None:
             return
         for follower in followers:
-            if delivery.body.workspace == follower.replies.workspace:
-                follower.replies.put(delivery.body)
+            if reply.workspace == follower.replies.workspace:
+                follower.replies.put(reply)
             else:
                 count(Metric.REPLIES_DROPPED_TOTAL, "forged")
 
