@@ -13,7 +13,7 @@ def topic_of_its_own(partitions: int = 3) -> Topic[RawEvent]:
     return Topic(
         name=f"test.{uuid4().hex}",
         body=RawEvent,
-        key=lambda event: f"{event.workspace}/{event.subject}",
+        key=lambda event: event.subject,
         partitions=partitions,
         retention=None,
         compacted=False,
