@@ -50,7 +50,7 @@ demo: setup
 	@$(VENV)/bin/millrace demo
 
 test: setup
-	@$(PY) -m pytest -m "not slow" --durations=20 --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERED)
+	@$(PY) -m pytest -n 2 --dist loadgroup -m "not slow" --durations=20 --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERED)
 
 # EVENTS deliveries while KILLS processes die; ENCODER=minilm for the real encoder; KILL_TEST=--help for the rest.
 EVENTS := 2000

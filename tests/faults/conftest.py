@@ -1,15 +1,12 @@
-"""Servers, workers and a gateway to break, and the table of faults at the end of a run."""
+"""Servers, workers and a gateway to break."""
 
-from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
 
 from tests.faults.arena import Arena
 from tests.faults.arena import arena as arena_of_servers
-from tests.faults.catalogue import FAULTS
 from tests.faults.running import Running, gateway, host
 
 WORKERS = ("normalizer", "embedder", "graph_builder", "ledger", "retriever", "inference")
@@ -81,36 +78,3 @@ def workspace() -> str:
 def calm() -> str:
     """Another workspace, for the same work done in peace: its name is as long."""
     return f"w{uuid4().hex[:12]}"
-
-
-# The table -----------------------------------------------------------------------------------------------------------
-
-_outcomes: dict[int, list[tuple[str, float]]] = defaultdict(list)
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Note how each test of a fault ended; a set-up that fails counts as the test's failure."""
-    outcome: Any = yield
-    report = outcome.get_result()
-    if report.when == "call" or report.outcome == "failed":
-        for mark in item.iter_markers("fault"):
-            for number in mark.args:
-                assert number in FAULTS, f"{item.nodeid}: no fault {number}"
-                _outcomes[number].append((report.outcome, report.duration))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print number, fault, tests, seconds and verdict; faults that this run left out are named last."""
-    if not _outcomes:
-        return
-    terminalreporter.section("faults")
-    for number, name in FAULTS.items():
-        if found := _outcomes.get(number):
-            bad = sum(outcome != "passed" for outcome, _ in found)
-            verdict = "passed" if not bad else f"FAILED ({bad} of {len(found)})"
-            seconds = sum(duration for _, duration in found)
-            terminalreporter.write_line(f"{number:>3}  {name:<42} {len(found):>2} tests {seconds:>6.1f} s  {verdict}")
-    left = [str(number) for number in FAULTS if number not in _outcomes]
-    if left:
-        terminalreporter.write_line(f"not in this run: {', '.join(left)}")
