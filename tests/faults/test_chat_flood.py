@@ -56,7 +56,7 @@ async def test_a_flood_of_questions_is_refused_in_time_and_the_backlog_drains(
 
 
 async def flood(tenant: Tenant) -> list[tuple[str, httpx.Response, float]]:
-    """Ask all, many at once, and the next one whatever the last was answered; return questions, answers and how long each took."""
+    """Ask all, many at once, the next whatever the last was answered; return questions, answers and seconds."""
     limits = httpx.Limits(max_connections=AT_ONCE)
     slots = asyncio.Semaphore(AT_ONCE)
     headers = {"authorization": tenant.client.headers["authorization"]}
