@@ -88,8 +88,15 @@ def expecting(held: Connections, request: ChatRequest, *, lasting: bool = False)
     )
 
 
-async def put(held: Connections, request: ChatRequest) -> None:
-    """Put the question on the log. Raises Transient("kafka") if the broker does not acknowledge it in time."""
+async def put(held: Connections, request: ChatRequest, exchange: Exchange) -> None:
+    """Put the question on the log, if its answer can begin in time.
+
+    Raises Problem(OVERLOADED), and Transient("kafka") if the broker does not acknowledge it in time.
+    """
+    if request.purpose != "search":
+        # A search is over before the inference workers.
+        held.queue.admit(request)
+        exchange.stack.enter_context(held.queue.entered(request.workspace))
     envelope = new_envelope(request, id=request.request_id, source=PRODUCER, trace=inject())
     await held.publisher.publish(CHAT_REQUESTS, request, envelope)
 
@@ -98,7 +105,7 @@ async def begin(held: Connections, request: ChatRequest, *, lasting: bool = Fals
     """Put the question on the log and return its exchange, which the caller closes. Raises as `put`."""
     exchange = expecting(held, request, lasting=lasting)
     try:
-        await put(held, request)
+        await put(held, request, exchange)
     except BaseException:
         exchange.close()
         raise
@@ -116,8 +123,8 @@ async def ask(
 ) -> ChatReply:
     """Ask and return the final reply.
 
-    Raises Problem(DEADLINE_PASSED) without an answer in time, a problem for a reply that is an error, and
-    Transient("kafka") if the question cannot be put on the log.
+    Raises Problem(OVERLOADED) if it would be answered too late, Problem(DEADLINE_PASSED) without an answer in time, a
+    problem for a reply that is an error, and Transient("kafka") if the question cannot be put on the log.
     """
     request = await question(held, workspace, purpose=purpose, messages=messages, top_k=top_k, filters=filters)
     exchange = await begin(held, request)

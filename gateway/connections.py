@@ -19,6 +19,7 @@ from gateway.admitting import Admission
 from gateway.auth import KeyCheck
 from gateway.errands import Errands
 from gateway.probes import Probe, State, ask_all, probes
+from gateway.queueing import Queue
 from gateway.recent import Recent
 from gateway.request_ids import RequestIds
 from gateway.settings import Environment, GatewaySettings
@@ -36,6 +37,7 @@ from infra.postgres.sources import SecretBox, Source, find_by_name, find_source
 from infra.redis.asked import Asked, AskedRequests
 from infra.redis.client import open_redis
 from infra.redis.leases import Lease
+from infra.redis.load import LoadBoard, LoadWatch
 from infra.redis.rates import Rates, SharedRates
 from infra.telemetry.logs import logger
 from schemas.chat import ReplyTo
@@ -162,6 +164,8 @@ class Connections:
     uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS_AT_ONCE))
     rates: Rates | None = None
     """Counts events over all gateways; without it this one counts for itself."""
+    queue: Queue = field(default_factory=Queue)
+    """Without the workers' word it admits all."""
     errands: Errands = field(default_factory=Errands)
     keys: KeyCheck = field(init=False)
     admission: Admission = field(init=False)
@@ -208,6 +212,8 @@ async def open_connections(environment: Environment) -> AsyncIterator[Connection
         publisher = await Publisher.open(environment.kafka.bootstrap, objects, settings.publish_timeout_s)
         stack.push_async_callback(publisher.close, settings.publish_timeout_s)
         redis = await stack.enter_async_context(open_redis(environment.redis))
+        watch = await LoadWatch.open(LoadBoard(redis))
+        stack.push_async_callback(watch.close)
         lease = Lease(redis, LEASE_NAME, CHAT_REPLIES.partitions, LEASE_S)
         replies = await ReplyReader.open(environment.kafka.bootstrap, _instance(environment), objects, lease)
         stack.push_async_callback(_close, replies.close, settings.publish_timeout_s)
@@ -230,6 +236,7 @@ async def open_connections(environment: Environment) -> AsyncIterator[Connection
             request_ids=RequestIds(environment.secrets.secret_key.get_secret_value()),
             probes=probes(environment, pool),
             rates=SharedRates(redis, settings.event_rate),
+            queue=Queue(watch.loads),
         )
         stack.push_async_callback(connections.errands.close)
         yield connections

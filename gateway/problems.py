@@ -69,6 +69,7 @@ class Code(Enum):
     KEY_REUSED = Meaning(422, "Idempotency key reused", "The key stands for another request, made earlier.")
     REFUSED = Meaning(422, "Refused", "The request is well-formed and can never be carried out.")
     TOO_MANY_EVENTS = Meaning(429, "Too many events", "The workspace sends too fast; wait as `Retry-After` says.")
+    OVERLOADED = Meaning(429, "Too busy", "The answer would begin after the deadline; wait as `Retry-After` says.")
     INTERNAL_ERROR = Meaning(500, "Internal error", "A fault of ours; quote the `instance` to your operator.")
     ANSWER_FAILED = Meaning(502, "Answer failed", "A worker could not answer; `reply_code` says why.")
     BROKER_UNAVAILABLE = Meaning(503, "Log unavailable", "Kafka does not answer; nothing was accepted. Try again.")
@@ -166,7 +167,7 @@ def problem_body(problem: Problem, scope: Scope) -> dict[str, Any]:
 
 def openai_error(problem: Problem) -> dict[str, Any]:
     """Return OpenAI's error body. https://platform.openai.com/docs/guides/error-codes"""
-    kinds = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
+    kinds = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
     status = problem.status_code
     kind = kinds.get(status, "invalid_request_error" if status < 500 else "server_error")  # noqa: PLR2004
     faults = problem.more.get("errors") or []

@@ -57,7 +57,7 @@ def fingerprint(path: str, body: BaseModel) -> str:
 async def begin_once(held: Connections, request: ChatRequest, made_of: str) -> Exchange:
     """Put the question on the log, or attach to the one that its key stands for; the caller closes the exchange.
 
-    Raises Problem(KEY_REUSED) if that was another question, Transient("kafka") as `asking.put`.
+    Raises Problem(KEY_REUSED) if that was another question, otherwise as `asking.put`.
     """
     mine = Asked(
         fingerprint=made_of,
@@ -70,7 +70,7 @@ async def begin_once(held: Connections, request: ChatRequest, made_of: str) -> E
     try:
         earlier = await _earlier(held, request, mine)
         if earlier is None:
-            await _put(held, request, mine)
+            await _put(held, request, exchange, mine)
             return exchange
     except BaseException:
         exchange.close()
@@ -118,10 +118,10 @@ async def _archived(held: Connections, request: ChatRequest) -> Exchange | None:
     return told_from(workspace, request_id, archived)
 
 
-async def _put(held: Connections, request: ChatRequest, mine: Asked) -> None:
+async def _put(held: Connections, request: ChatRequest, exchange: Exchange, mine: Asked) -> None:
     workspace, request_id = request.workspace, request.request_id
     try:
-        await put(held, request)
+        await put(held, request, exchange)
     except BaseException:
         # Who repeats it then tries again, instead of waiting for an answer that may never come.
         await _remember(held.asked.forget(workspace, request_id))

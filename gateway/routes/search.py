@@ -33,6 +33,7 @@ ASKING = (
 """What a route that waits for a reply may answer."""
 
 ANSWERING = (
+    Code.OVERLOADED,
     Code.CANCELLED,
     Code.KEY_REUSED,
     Code.CONTEXT_LENGTH_EXCEEDED,
@@ -97,7 +98,7 @@ async def search(query: Query, caller: Caller, held: Held) -> Found:
     return Found(passages=list(reply.passages), took_ms=round((perf_counter() - started) * 1000, 1))
 
 
-@router.post("/v1/rag/query", response_model=Answer, responses=problems(*ASKING))
+@router.post("/v1/rag/query", response_model=Answer, responses=problems(*ASKING, Code.OVERLOADED))
 async def answer_question(query: Query, caller: Caller, held: Held) -> Answer:
     """Answer one question from the sources. Leaves no conversation behind."""
     reply = await ask(

@@ -50,6 +50,8 @@ class Metric(Enum):
     STREAMS_OPEN = Definition("gauge", "streams", "answers being told as they are written", ())
     CHATS_TAKEN_UP_TOTAL = Definition("counter", "requests", "chat requests that a client came back to", ("outcome",))
     CHATS_CANCELLED_TOTAL = Definition("counter", "requests", "cancels told to the workers, by cause", ("cause",))
+    CHATS_REFUSED_TOTAL = Definition("counter", "requests", "chat requests refused at the door, by cause", ("cause",))
+    ADMISSION_WAIT_SECONDS = Definition("histogram", "seconds", "wait for a slot estimated at the door", ())
     REPLIES_DROPPED_TOTAL = Definition("counter", "replies", "chat replies nobody here waits for", ("cause",))
     SEARCHABLE_SECONDS = Definition("histogram", "seconds", "from acceptance to searchable", ("connector",))
     ENCODE_TEXTS_TOTAL = Definition("counter", "texts", "texts encoded", ("model", "use"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import stamina
 
 from infra.errors import Permanent, Transient
+from infra.redis.load import Load
 from infra.telemetry.logs import logger
 from infra.telemetry.metrics import Metric, count
 from schemas.chat import ChatPrompt, ReplyError
@@ -68,6 +69,10 @@ class Answerer:
             )
             for backend in backends
         }
+
+    def load(self) -> Load:
+        """Return how busy this process is."""
+        return self._slots.load()
 
     async def outcome(self, prompt: ChatPrompt, telling: Telling | None = None) -> Outcome:
         """Return what is to be replied; `telling` hears it as it is written, and all of it before the return.

@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager
 from time import monotonic
 
 from infra.kafka.waiting import waiting
+from infra.redis.load import Load, Queued
 from infra.telemetry.metrics import Metric, gauge, observe
+from workers.inference.service import Service
 from workers.inference.turns import Turn, Turns
 
 
@@ -20,6 +22,7 @@ class Slots:
         self._free = slots
         self._turns: Turns[asyncio.Future[Turn]] = Turns(weights)
         self._clock = clock
+        self._service = Service()
 
     @property
     def depth(self) -> int:
@@ -31,6 +34,11 @@ class Slots:
         """Seconds that a question waits which comes now and is served after all that wait."""
         return 0.0 if self._free else (self.depth + 1) * self._turns.mean_s / self._slots
 
+    def load(self) -> Load:
+        """Return what the gateways are told."""
+        queues = {name: Queued(*counted) for name, counted in self._turns.queues().items()}
+        return Load(self._slots, self._service.mean_s, queues)
+
     @asynccontextmanager
     async def slot(self, workspace: str, accepted_at: float) -> AsyncIterator[None]:
         """Wait for a turn and hold a slot inside the context. `accepted_at` orders the questions of a workspace."""
@@ -41,7 +49,9 @@ class Slots:
         try:
             yield
         finally:
-            self._end(turn, self._clock() - started)
+            took_s = self._clock() - started
+            self._service.took(took_s)
+            self._end(turn, took_s)
 
     async def _turn(self, workspace: str, accepted_at: float) -> Turn:
         given: asyncio.Future[Turn] = asyncio.get_running_loop().create_future()
@@ -49,9 +59,10 @@ class Slots:
         self._give()
         try:
             with waiting():
-                return await given
+                # Shielded: a future cancelled with its task could not be given the turn, which would be lost.
+                return await asyncio.shield(given)
         except asyncio.CancelledError:
-            if given.done() and not given.cancelled():
+            if given.done():
                 # Given and cancelled in one step of the loop: the slot must go on to the next.
                 self._end(given.result(), None)
             else:

@@ -9,7 +9,9 @@ from infra.kafka.follow import Follower
 from infra.kafka.producer import Publisher
 from infra.kafka.worker import Delivery
 from infra.objects.store import ObjectStore
-from infra.settings import KafkaSettings, ObjectStoreSettings, load
+from infra.redis.client import open_redis
+from infra.redis.load import LoadBoard
+from infra.settings import KafkaSettings, ObjectStoreSettings, RedisSettings, load
 from infra.telemetry.logs import logger
 from infra.telemetry.tracing import inject
 from schemas.chat import ChatPrompt
@@ -20,6 +22,7 @@ from workers.inference.backends.backend import Answer
 from workers.inference.backends.choice import open_backends
 from workers.inference.cancels import Cancels
 from workers.inference.deltas import Deltas, Send
+from workers.inference.heartbeat import Heartbeat
 from workers.inference.reply import delta_of
 from workers.inference.settings import InferenceSettings
 from workers.inference.telling import Telling
@@ -70,6 +73,9 @@ async def open_tools() -> AsyncIterator[Tools]:
             back_s=settings.cancels_remembered_s,
         )
         resources.push_async_callback(follower.close)
+        redis = await resources.enter_async_context(open_redis(load(RedisSettings)))
+        heartbeat = await Heartbeat.open(LoadBoard(redis), answerer.load)
+        resources.push_async_callback(heartbeat.close)
         yield Tools(answerer, settings, publisher)
 
 

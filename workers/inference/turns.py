@@ -137,6 +137,10 @@ class Turns(Generic[Item]):
             self.mean_s += _SMOOTHING * (took_s - self.mean_s)
         self._forget()
 
+    def queues(self) -> dict[str, tuple[int, int, float]]:
+        """Return by workspace how many wait and how many are at work, and its weight; only those with any."""
+        return {name: (own.waiting, own.at_work, own.weight) for name, own in self._workspaces.items() if own.active}
+
     def _lowest(self) -> float:
         return min((own.had for own in self._workspaces.values() if own.active), default=0.0)
 

@@ -6,7 +6,7 @@ instead of at the deadline, and closing the connection ends the work there.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import datetime
 from time import monotonic
 from typing import Any
@@ -29,6 +29,10 @@ from workers.inference.speak import Spoken
 
 DEPENDENCY = "inference"
 CONNECT_TIMEOUT_S = 5.0
+END_WITHIN_S = 0.05
+"""How long the end of a body is waited for whose answer is complete; mostly it came with it."""
+CONNECTIONS = httpx.Limits()
+"""The slots bound how many there are."""
 LIST_KEPT_S = 30.0
 """How long the server's list of models is believed before an unknown name makes it be read again."""
 _NOT_ANSWERED = ("do not answer", "does not answer", "don't answer", "doesn't answer", "not in the sources")
@@ -51,7 +55,9 @@ class OpenAIBackend:
         headers = {}
         if settings.api_key is not None:
             headers["Authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
-        self._client = httpx.AsyncClient(base_url=endpoint(settings.url), headers=headers, transport=transport)
+        self._client = httpx.AsyncClient(
+            base_url=endpoint(settings.url), headers=headers, transport=transport, limits=CONNECTIONS
+        )
 
     @property
     def model(self) -> str:
@@ -185,6 +191,7 @@ async def _streamed(lines: AsyncIterator[bytes], hear: Say) -> tuple[str, Tokens
     async for line in lines:
         if line == DONE:
             done = True
+            await _read_out(lines)
             break
         if not line:
             hear("")
@@ -202,6 +209,14 @@ async def _streamed(lines: AsyncIterator[bytes], hear: Say) -> tuple[str, Tokens
     if not done and not finish:
         raise Transient(DEPENDENCY, "the answer broke off")
     return finish or "stop", usage
+
+
+async def _read_out(lines: AsyncIterator[bytes]) -> None:
+    """Read the end of the body, which follows the answer's: only then can the connection be used again."""
+    with suppress(TimeoutError, Transient, httpx.TransportError):
+        async with asyncio.timeout(END_WITHIN_S):
+            async for _ in lines:
+                pass
 
 
 def _whole(content: bytes, hear: Say) -> tuple[str, Tokens]:

@@ -35,6 +35,7 @@ class ModelServer:
     delay_s: float = 0.0
     bodies: list[dict[str, object]] = field(default_factory=list)
     at_work: int = 0
+    connections: int = 0
     most_at_work: int = 0
 
     @property
@@ -42,6 +43,7 @@ class ModelServer:
         return f"http://127.0.0.1:{self.port}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 headers = dict(line.split(b":", 1) for line in head.lower().split(b"\r\n") if b":" in line)

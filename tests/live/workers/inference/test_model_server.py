@@ -213,3 +213,9 @@ async def test_a_second_server_answers_where_the_first_cannot(
         outcome = await answerer.outcome(asked())
     assert (outcome.served_by, outcome.model, outcome.degraded) == ("second", "spare", True)
     assert answer_of(outcome).text == ANSWER
+
+
+async def test_one_connection_serves_answer_after_answer(answerer: Answerer, model_server: ModelServer) -> None:
+    for _ in range(3):
+        assert answer_of(await answerer.outcome(asked())).text == ANSWER
+    assert model_server.connections == 1

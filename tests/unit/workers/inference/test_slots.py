@@ -116,3 +116,23 @@ async def test_a_partition_given_up_takes_back_those_that_wait_and_lets_the_othe
     release.set()
     await working
     assert begun == ["begun"]
+
+
+@pytest.mark.parametrize("waiting", [1, 3])
+async def test_a_slot_that_falls_free_in_the_step_in_which_its_next_holder_gives_up_goes_on(waiting: int) -> None:
+    slots, release, order = Slots(1), asyncio.Event(), list[str]()
+    holder = asyncio.create_task(held(slots, "a", release, order))
+    await eventually(lambda: order == ["a"])
+    leaving = [asyncio.create_task(held(slots, "b", release, order, at)) for at in range(waiting)]
+    await eventually(lambda: slots.depth == waiting)
+    # The holder runs before those who were cancelled: it finds them in the queue still.
+    release.set()
+    for task in leaving:
+        task.cancel()
+    await asyncio.gather(holder, *leaving, return_exceptions=True)
+    assert holder.exception() is None
+    assert all(task.cancelled() for task in leaving)
+    assert slots.depth == 0
+    assert slots.estimated_wait_s == 0
+    await asyncio.wait_for(held(slots, "c", release, order), 5)
+    assert order == ["a", "c"]
