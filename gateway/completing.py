@@ -12,7 +12,7 @@ from gateway.exchange import Exchange
 from gateway.problems import Problem, openai_error
 from gateway.streaming import event
 from infra.kafka.answers import Part
-from schemas.chat import ChatReply, Citation, Usage, markers
+from schemas.chat import ChatReply, Citation, ToolCall, Usage, markers
 
 DEFAULT_MODEL = "millrace"
 """Model name by which OpenAI's clients ask for whatever this installation answers with."""
@@ -44,11 +44,20 @@ class CompletionAnswer(BaseModel):
     annotations: list[Annotation]
 
 
+class CallingAnswer(BaseModel):
+    """The answer where the model wants tools called: `content` is what it said besides."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str | None
+    annotations: list[Annotation]
+    tool_calls: list[ToolCall]
+
+
 class CompletionChoice(BaseModel):
     """The one answer."""
 
     index: int = 0
-    message: CompletionAnswer
+    message: CompletionAnswer | CallingAnswer
     finish_reason: str
 
 
@@ -86,7 +95,10 @@ class Completion(BaseModel):
 
 def completion_of(exchange: Exchange, reply: ChatReply) -> Completion:
     """Return a finished answer."""
-    message = CompletionAnswer(content=reply.text, annotations=annotations(reply.text, reply.citations))
+    cited = annotations(reply.text, reply.citations)
+    message: CompletionAnswer | CallingAnswer = CompletionAnswer(content=reply.text, annotations=cited)
+    if reply.tool_calls:
+        message = CallingAnswer(content=reply.text or None, annotations=cited, tool_calls=list(reply.tool_calls))
     return Completion(
         id=_id(exchange),
         created=int(exchange.accepted_at.timestamp()),
@@ -138,7 +150,10 @@ class Chunks:
         cited = [each.model_dump() for each in annotations(reply.text, reply.citations)]
         delta = {"annotations": cited} if cited else {}
         sources = _sources(reply).model_dump(mode="json")
-        last = self._chunk(delta, reply.finish_reason or "stop", millrace=sources)
+        # In a chunk of their own: some clients read no more of the one with the finish reason.
+        calls = [{"index": at, **call.model_dump()} for at, call in enumerate(reply.tool_calls)]
+        called = self._chunk({"tool_calls": calls}) if calls else b""
+        last = called + self._chunk(delta, reply.finish_reason or "stop", millrace=sources)
         if not self._include_usage:
             return last + DONE
         usage = {**self._known, "choices": [], "usage": _usage(reply.usage).model_dump()}

@@ -20,11 +20,31 @@ def markers(text: str) -> Iterator[tuple[int, int, tuple[int, ...]]]:
         yield found.start(), found.end(), tuple(int(digits) for digits in re.findall(r"\d+", found[1]))
 
 
+class FunctionCall(Value):
+    """What a model wants called. Nothing here ever calls it: that is the asking application's to do."""
+
+    name: str
+    arguments: str
+    """As the model wrote them: meant to be JSON, and not checked."""
+
+
+class ToolCall(Value):
+    """A call of one of the request's tools, in OpenAI's words."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+
 class ChatMessage(Value):
     """One turn of a conversation."""
 
     role: Role
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    """Of the assistant: what it wanted called, maybe without a word of its own."""
+    tool_call_id: str = ""
+    """Of a tool: the call that it answers."""
 
 
 class SearchFilters(Value):
@@ -59,6 +79,15 @@ class Generation(Value):
     seed: int | None = None
     response_format: dict[str, Any] | None = None
     """The form of the answer in OpenAI's words (`json_object`, `json_schema`), for servers that can keep to it."""
+    tools: tuple[dict[str, Any], ...] = ()
+    """Functions that the model may ask to have called, in OpenAI's words; passed on and never acted on."""
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+
+    @property
+    def calls_tools(self) -> bool:
+        """Whether the answer may be a call of a tool."""
+        return bool(self.tools) and self.tool_choice != "none"
 
 
 class ChatRequest(Event):
@@ -177,6 +206,8 @@ class ChatReply(Event):
     kind: Literal["delta", "final", "error"]
     text: str = ""
     """For `delta` the new text, for `final` the whole answer."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """Of `final`: what the model wants called; the text is then often empty."""
     citations: tuple[Citation, ...] = ()
     passages: tuple[Passage, ...] = ()
     abstained: bool = False
@@ -201,6 +232,8 @@ class Interaction(Event):
     conversation_id: UUID
     question: ChatMessage
     answer: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    """What the model wanted called; such an exchange goes on in another request."""
     citations: tuple[Citation, ...] = ()
     passages: tuple[UUID, ...] = ()
     """Documents whose passages were in the prompt, best first."""
