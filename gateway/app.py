@@ -17,6 +17,7 @@ from gateway.routes import (
     completions,
     dead_letters,
     documents,
+    embeddings,
     events,
     graph,
     health,
@@ -30,8 +31,8 @@ from gateway.settings import GatewaySettings
 
 DESCRIPTION = """Takes in a team's events and documents, and answers questions from them with citations.
 
-Every error is `application/problem+json` (RFC 9457) with a stable `code`, except under `/v1/chat/completions`, which
-answers with OpenAI's error body. What is accepted with 202 is on the log; `GET /v1/events/{event_id}` tells the rest.
+Every error is `application/problem+json` (RFC 9457) with a stable `code`, or OpenAI's error body on the paths of its
+clients. What is accepted with 202 is on the log; `GET /v1/events/{event_id}` tells the rest.
 """
 
 ROUTES = (
@@ -42,6 +43,7 @@ ROUTES = (
     completions,
     answers,
     models,
+    embeddings,
     graph,
     events,
     receipts,

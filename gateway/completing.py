@@ -17,6 +17,9 @@ from schemas.chat import ChatReply, Citation, ToolCall, Usage, markers
 DEFAULT_MODEL = "millrace"
 """Model name by which OpenAI's clients ask for whatever this installation answers with."""
 
+EMBEDDING_MODEL = "millrace-embeddings"
+"""Model name by which they ask for vectors, whichever index is live."""
+
 DONE = b"data: [DONE]\n\n"
 
 

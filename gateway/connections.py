@@ -30,6 +30,7 @@ from infra.kafka.replies import LEASE_NAME, LEASE_S, ReplyReader
 from infra.kafka.reply_log import ReplyLog
 from infra.objects.store import ObjectStore
 from infra.postgres.answers import Finished, finished
+from infra.postgres.indexes import Index, live
 from infra.postgres.keys import PresentedKey, Principal, verify_presented
 from infra.postgres.pool import open_pool
 from infra.postgres.sources import SecretBox, Source, find_by_name, find_source
@@ -169,6 +170,8 @@ class Connections:
     """Answers of a workspace by the ids of their requests."""
     sources: Recent[str, Source | None] = field(init=False)
     upload_sources: Recent[str, Source | None] = field(init=False)
+    live_index: Recent[str, Index] = field(init=False)
+    """The index that answers questions. Raises Transient while there is none."""
     readiness: Recent[str, dict[str, State]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -187,11 +190,15 @@ class Connections:
         async def ask(_: str) -> dict[str, State]:
             return await ask_all(self.probes)
 
+        async def live_index(_: str) -> Index:
+            return await live(self.pool)
+
         self.admission = Admission(self.settings.event_rate, self.rates)
         self.finished = answered
         self.keys = KeyCheck(verify, self.settings.key_cache_s)
         self.sources = Recent(find, self.settings.source_cache_s)
         self.upload_sources = Recent(find_uploads, self.settings.source_cache_s)
+        self.live_index = Recent(live_index, self.settings.source_cache_s)
         # Anyone may ask: however many do, each dependency is asked once a second.
         self.readiness = Recent(ask, 1.0)
 

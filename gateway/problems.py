@@ -17,7 +17,8 @@ from starlette.types import Scope
 MEDIA_TYPE = "application/problem+json"
 COMPLETIONS_PATH = "/v1/chat/completions"
 MODELS_PATH = "/v1/models"
-OPENAI_PATHS = (COMPLETIONS_PATH, MODELS_PATH)
+EMBEDDINGS_PATH = "/v1/embeddings"
+OPENAI_PATHS = (COMPLETIONS_PATH, MODELS_PATH, EMBEDDINGS_PATH)
 """Where OpenAI's clients call: errors have their shape."""
 REQUEST_ID = "request_id"
 """Where the observing middleware leaves the request's id in the ASGI scope's state."""

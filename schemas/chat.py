@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from schemas.event import Event, Timestamp, Value, Version
 
@@ -186,6 +186,18 @@ class Usage(Value):
     completion_tokens: int = 0
 
 
+class Embeddings(Value):
+    """Vectors of texts, in the order of the texts."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_bytes="base64", val_json_bytes="base64")
+
+    model: str
+    """Names the encoder and what else decides its vectors."""
+    dimension: int = Field(ge=1)
+    vectors: bytes
+    """Little-endian float32 [texts, dimension], unit rows."""
+
+
 class ReplyError(Value):
     """A failure in the client's terms: a stable code and a sentence."""
 
@@ -219,8 +231,15 @@ class ChatReply(Event):
     """Somebody other than the backend asked for has answered, or the answer broke off."""
     support: float | None = None
     """Topical support of the answer by its sources, 0 to 1; None where the backend does not estimate it."""
+    embeddings: Embeddings | None = None
+    """Of the reply to an embedding request, which has no text."""
     usage: Usage = Usage()
     error: ReplyError | None = None
+
+    @property
+    def weight(self) -> int:
+        """Bytes of the vectors; all else is small."""
+        return len(self.embeddings.vectors) if self.embeddings else 0
 
 
 class Interaction(Event):
