@@ -24,6 +24,7 @@ from gateway.routes import (
     hooks,
     models,
     receipts,
+    responses,
     search,
     sources,
 )
@@ -41,6 +42,7 @@ ROUTES = (
     search,
     chat,
     completions,
+    responses,
     answers,
     models,
     embeddings,

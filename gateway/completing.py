@@ -108,7 +108,7 @@ def completion_of(exchange: Exchange, reply: ChatReply) -> Completion:
         model=reply.model or DEFAULT_MODEL,
         choices=[CompletionChoice(message=message, finish_reason=reply.finish_reason or "stop")],
         usage=_usage(reply.usage),
-        millrace=_sources(reply),
+        millrace=sources_of(reply),
     )
 
 
@@ -152,7 +152,7 @@ class Chunks:
         """Return the last chunks."""
         cited = [each.model_dump() for each in annotations(reply.text, reply.citations)]
         delta = {"annotations": cited} if cited else {}
-        sources = _sources(reply).model_dump(mode="json")
+        sources = sources_of(reply).model_dump(mode="json")
         # In a chunk of their own: some clients read no more of the one with the finish reason.
         calls = [{"index": at, **call.model_dump()} for at, call in enumerate(reply.tool_calls)]
         called = self._chunk({"tool_calls": calls}) if calls else b""
@@ -184,7 +184,8 @@ def _usage(usage: Usage) -> CompletionUsage:
     )
 
 
-def _sources(reply: ChatReply) -> CompletionSources:
+def sources_of(reply: ChatReply) -> CompletionSources:
+    """Return what an answer rests on."""
     return CompletionSources(
         citations=list(reply.citations),
         abstained=reply.abstained,

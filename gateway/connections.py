@@ -34,6 +34,7 @@ from infra.postgres.indexes import Index, live
 from infra.postgres.keys import PresentedKey, Principal, verify_presented
 from infra.postgres.pool import open_pool
 from infra.postgres.sources import SecretBox, Source, find_by_name, find_source
+from infra.postgres.turns import Turns, turns_until
 from infra.redis.asked import Asked, AskedRequests
 from infra.redis.client import open_redis
 from infra.redis.leases import Lease
@@ -168,6 +169,8 @@ class Connections:
     admission: Admission = field(init=False)
     finished: Callable[[str, UUID], Awaitable[Finished | None]] = field(init=False)
     """Answers of a workspace by the ids of their requests."""
+    turns_until: Callable[[str, UUID], Awaitable[Turns | None]] = field(init=False)
+    """The conversation of a workspace up to the answer to a request."""
     sources: Recent[str, Source | None] = field(init=False)
     upload_sources: Recent[str, Source | None] = field(init=False)
     live_index: Recent[str, Index] = field(init=False)
@@ -180,6 +183,9 @@ class Connections:
 
         async def answered(workspace: str, request_id: UUID) -> Finished | None:
             return await finished(self.pool, workspace, request_id)
+
+        async def turns(workspace: str, request_id: UUID) -> Turns | None:
+            return await turns_until(self.pool, workspace, request_id, self.settings.history_turns)
 
         async def find(source_id: str) -> Source | None:
             return await find_source(self.pool, self.box, source_id)
@@ -195,6 +201,7 @@ class Connections:
 
         self.admission = Admission(self.settings.event_rate, self.rates)
         self.finished = answered
+        self.turns_until = turns
         self.keys = KeyCheck(verify, self.settings.key_cache_s)
         self.sources = Recent(find, self.settings.source_cache_s)
         self.upload_sources = Recent(find_uploads, self.settings.source_cache_s)

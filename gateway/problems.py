@@ -18,7 +18,8 @@ MEDIA_TYPE = "application/problem+json"
 COMPLETIONS_PATH = "/v1/chat/completions"
 MODELS_PATH = "/v1/models"
 EMBEDDINGS_PATH = "/v1/embeddings"
-OPENAI_PATHS = (COMPLETIONS_PATH, MODELS_PATH, EMBEDDINGS_PATH)
+RESPONSES_PATH = "/v1/responses"
+OPENAI_PATHS = (COMPLETIONS_PATH, MODELS_PATH, EMBEDDINGS_PATH, RESPONSES_PATH)
 """Where OpenAI's clients call: errors have their shape."""
 REQUEST_ID = "request_id"
 """Where the observing middleware leaves the request's id in the ASGI scope's state."""
@@ -47,6 +48,7 @@ class Code(Enum):
     TOOLS_NOT_SUPPORTED = Meaning(
         400, "Tools not supported", "Who answers calls no tools: send none, or a model that does."
     )
+    UNSUPPORTED_PARAMETER = Meaning(400, "Not supported", "That field asks for what cannot be done here.")
     MISSING_KEY = Meaning(401, "API key missing", "Send `Authorization: Bearer mr_…`.")
     INVALID_KEY = Meaning(401, "API key not valid", "The key is malformed, unknown or revoked.")
     MISSING_SIGNATURE = Meaning(401, "Signature missing", "The webhook carries no signature, id or timestamp header.")

@@ -10,15 +10,15 @@ from starlette.responses import Response
 from gateway.asking import begin, question
 from gateway.auth import NEEDS_KEY, Caller
 from gateway.calling import MAX_TOOLS, Tooled, check_calls
-from gateway.cancelling import let_go, letting_go
+from gateway.cancelling import letting_go
 from gateway.completing import DEFAULT_MODEL, Chunks, Completion, completion_of
 from gateway.connections import Connections, Held
 from gateway.documenting import EVENT_STREAM, problems
-from gateway.exchange import Exchange, failed, unless_gone
+from gateway.exchange import unless_gone
+from gateway.opening import opened
 from gateway.problems import COMPLETIONS_PATH, invalid_field
 from gateway.repeating import IdempotencyKey, begin_once, fingerprint
 from gateway.routes.search import ANSWERING, ASKING, MAX_QUESTION, Filters
-from gateway.streaming import Stream, told
 from schemas.chat import ChatMessage, ChatRequest, Generation, ToolCall
 
 router = APIRouter(tags=["chat"], dependencies=[NEEDS_KEY])
@@ -165,7 +165,8 @@ async def complete(
     else:
         exchange = await begin_once(held, asked, fingerprint(request.url.path, wanted))
     if wanted.stream:
-        return await _streamed(request, held, exchange, wanted)
+        usage = wanted.stream_options is not None and wanted.stream_options.include_usage
+        return await opened(request, held, exchange, Chunks(exchange, wanted.model, include_usage=usage))
     with letting_go(held, exchange):
         return completion_of(exchange, await unless_gone(request, exchange.end()))
 
@@ -185,16 +186,3 @@ async def _asked(held: Connections, workspace: str, wanted: CompletionRequest, k
         conversation_id=wanted.millrace.conversation_id,
         idempotency_key=key,
     )
-
-
-async def _streamed(request: Request, held: Connections, exchange: Exchange, wanted: CompletionRequest) -> Response:
-    """Return the stream once the answer begins, so that a refusal still is a status and a body of its own."""
-    every_s = held.settings.keepalive_s
-    with letting_go(held, exchange, keep=True):
-        first = await unless_gone(request, exchange.after(0, every_s))
-        if first is not None and first.end is not None and first.end.kind == "error" and not first.text:
-            raise failed(first.end.error)
-    usage = wanted.stream_options is not None and wanted.stream_options.include_usage
-    shape = Chunks(exchange, wanted.model, include_usage=usage)
-    content = told(exchange, shape, first=first, every_s=every_s)
-    return Stream(content, lambda gone: let_go(held, exchange, hung_up=gone))

@@ -28,6 +28,7 @@ from infra.postgres.answers import Finished
 from infra.postgres.indexes import Index
 from infra.postgres.keys import PresentedKey, Principal
 from infra.postgres.sources import SecretBox, Source
+from infra.postgres.turns import Turns
 from infra.redis.asked import Asked
 from schemas.chat import ChatReply, ChatRequest, ReplyTo
 from schemas.dead_letters import DeadLetter
@@ -174,6 +175,7 @@ class Door:
     principals: dict[str, Principal]
     asked_keys: list[str]
     archive: dict[tuple[str, UUID], Finished]
+    turns: dict[tuple[str, UUID], Turns]
 
 
 @pytest.fixture
@@ -227,6 +229,12 @@ async def door(settings: GatewaySettings) -> AsyncIterator[Door]:
         return archive.get((workspace, request_id))
 
     connections.finished = finished
+    turns: dict[tuple[str, UUID], Turns] = {}
+
+    async def turns_until(workspace: str, request_id: UUID) -> Turns | None:
+        return turns.get((workspace, request_id))
+
+    connections.turns_until = turns_until
 
     async def live(_: str) -> Index:
         return Index("hash-1", "chunks_hash-1", "hash-64", 64, "live")
@@ -246,7 +254,7 @@ async def door(settings: GatewaySettings) -> AsyncIterator[Door]:
             headers={"authorization": f"Bearer {KEY}"},
         ) as client,
     ):
-        yield Door(app, client, log, memory, connections, sources, principals, asked, archive)
+        yield Door(app, client, log, memory, connections, sources, principals, asked, archive, turns)
         await connections.errands.close()
 
 
