@@ -17,12 +17,14 @@ from gateway.routes import (
     completions,
     dead_letters,
     documents,
+    embeddings,
     events,
     graph,
     health,
     hooks,
     models,
     receipts,
+    responses,
     search,
     sources,
 )
@@ -30,8 +32,8 @@ from gateway.settings import GatewaySettings
 
 DESCRIPTION = """Takes in a team's events and documents, and answers questions from them with citations.
 
-Every error is `application/problem+json` (RFC 9457) with a stable `code`, except under `/v1/chat/completions`, which
-answers with OpenAI's error body. What is accepted with 202 is on the log; `GET /v1/events/{event_id}` tells the rest.
+Every error is `application/problem+json` (RFC 9457) with a stable `code`, or OpenAI's error body on the paths of its
+clients. What is accepted with 202 is on the log; `GET /v1/events/{event_id}` tells the rest.
 """
 
 ROUTES = (
@@ -40,8 +42,10 @@ ROUTES = (
     search,
     chat,
     completions,
+    responses,
     answers,
     models,
+    embeddings,
     graph,
     events,
     receipts,

@@ -12,10 +12,13 @@ from gateway.exchange import Exchange
 from gateway.problems import Problem, openai_error
 from gateway.streaming import event
 from infra.kafka.answers import Part
-from schemas.chat import ChatReply, Citation, Usage, markers
+from schemas.chat import ChatReply, Citation, ToolCall, Usage, markers
 
 DEFAULT_MODEL = "millrace"
 """Model name by which OpenAI's clients ask for whatever this installation answers with."""
+
+EMBEDDING_MODEL = "millrace-embeddings"
+"""Model name by which they ask for vectors, whichever index is live."""
 
 DONE = b"data: [DONE]\n\n"
 
@@ -44,11 +47,20 @@ class CompletionAnswer(BaseModel):
     annotations: list[Annotation]
 
 
+class CallingAnswer(BaseModel):
+    """The answer where the model wants tools called: `content` is what it said besides."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str | None
+    annotations: list[Annotation]
+    tool_calls: list[ToolCall]
+
+
 class CompletionChoice(BaseModel):
     """The one answer."""
 
     index: int = 0
-    message: CompletionAnswer
+    message: CompletionAnswer | CallingAnswer
     finish_reason: str
 
 
@@ -86,14 +98,17 @@ class Completion(BaseModel):
 
 def completion_of(exchange: Exchange, reply: ChatReply) -> Completion:
     """Return a finished answer."""
-    message = CompletionAnswer(content=reply.text, annotations=annotations(reply.text, reply.citations))
+    cited = annotations(reply.text, reply.citations)
+    message: CompletionAnswer | CallingAnswer = CompletionAnswer(content=reply.text, annotations=cited)
+    if reply.tool_calls:
+        message = CallingAnswer(content=reply.text or None, annotations=cited, tool_calls=list(reply.tool_calls))
     return Completion(
         id=_id(exchange),
         created=int(exchange.accepted_at.timestamp()),
         model=reply.model or DEFAULT_MODEL,
         choices=[CompletionChoice(message=message, finish_reason=reply.finish_reason or "stop")],
         usage=_usage(reply.usage),
-        millrace=_sources(reply),
+        millrace=sources_of(reply),
     )
 
 
@@ -137,8 +152,11 @@ class Chunks:
         """Return the last chunks."""
         cited = [each.model_dump() for each in annotations(reply.text, reply.citations)]
         delta = {"annotations": cited} if cited else {}
-        sources = _sources(reply).model_dump(mode="json")
-        last = self._chunk(delta, reply.finish_reason or "stop", millrace=sources)
+        sources = sources_of(reply).model_dump(mode="json")
+        # In a chunk of their own: some clients read no more of the one with the finish reason.
+        calls = [{"index": at, **call.model_dump()} for at, call in enumerate(reply.tool_calls)]
+        called = self._chunk({"tool_calls": calls}) if calls else b""
+        last = called + self._chunk(delta, reply.finish_reason or "stop", millrace=sources)
         if not self._include_usage:
             return last + DONE
         usage = {**self._known, "choices": [], "usage": _usage(reply.usage).model_dump()}
@@ -166,7 +184,8 @@ def _usage(usage: Usage) -> CompletionUsage:
     )
 
 
-def _sources(reply: ChatReply) -> CompletionSources:
+def sources_of(reply: ChatReply) -> CompletionSources:
+    """Return what an answer rests on."""
     return CompletionSources(
         citations=list(reply.citations),
         abstained=reply.abstained,

@@ -31,9 +31,11 @@ from infra.kafka.replies import LEASE_NAME, LEASE_S, ReplyReader
 from infra.kafka.reply_log import ReplyLog
 from infra.objects.store import ObjectStore
 from infra.postgres.answers import Finished, finished
+from infra.postgres.indexes import Index, live
 from infra.postgres.keys import PresentedKey, Principal, verify_presented
 from infra.postgres.pool import open_pool
 from infra.postgres.sources import SecretBox, Source, find_by_name, find_source
+from infra.postgres.turns import Turns, turns_until
 from infra.redis.asked import Asked, AskedRequests
 from infra.redis.client import open_redis
 from infra.redis.leases import Lease
@@ -171,8 +173,12 @@ class Connections:
     admission: Admission = field(init=False)
     finished: Callable[[str, UUID], Awaitable[Finished | None]] = field(init=False)
     """Answers of a workspace by the ids of their requests."""
+    turns_until: Callable[[str, UUID], Awaitable[Turns | None]] = field(init=False)
+    """The conversation of a workspace up to the answer to a request."""
     sources: Recent[str, Source | None] = field(init=False)
     upload_sources: Recent[str, Source | None] = field(init=False)
+    live_index: Recent[str, Index] = field(init=False)
+    """The index that answers questions. Raises Transient while there is none."""
     readiness: Recent[str, dict[str, State]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -181,6 +187,9 @@ class Connections:
 
         async def answered(workspace: str, request_id: UUID) -> Finished | None:
             return await finished(self.pool, workspace, request_id)
+
+        async def turns(workspace: str, request_id: UUID) -> Turns | None:
+            return await turns_until(self.pool, workspace, request_id, self.settings.history_turns)
 
         async def find(source_id: str) -> Source | None:
             return await find_source(self.pool, self.box, source_id)
@@ -191,11 +200,16 @@ class Connections:
         async def ask(_: str) -> dict[str, State]:
             return await ask_all(self.probes)
 
+        async def live_index(_: str) -> Index:
+            return await live(self.pool)
+
         self.admission = Admission(self.settings.event_rate, self.rates)
         self.finished = answered
+        self.turns_until = turns
         self.keys = KeyCheck(verify, self.settings.key_cache_s)
         self.sources = Recent(find, self.settings.source_cache_s)
         self.upload_sources = Recent(find_uploads, self.settings.source_cache_s)
+        self.live_index = Recent(live_index, self.settings.source_cache_s)
         # Anyone may ask: however many do, each dependency is asked once a second.
         self.readiness = Recent(ask, 1.0)
 

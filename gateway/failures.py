@@ -15,6 +15,7 @@ from schemas.dead_letters import Reason
 
 log = logger(__name__)
 
+_BRANCHES = frozenset({"str", "constrained-str", "int", "float", "bool", "NamedTool"})
 _BY_STATUS = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED}
 
 
@@ -52,8 +53,13 @@ def invalid(faults: Sequence[Any]) -> Problem:
     return Problem(Code.INVALID_REQUEST, errors=errors)
 
 
+def _is_branch(part: str | int) -> bool:
+    """Say whether a part of pydantic's path names the branch of a union, which is no place in the body."""
+    return isinstance(part, str) and (part in _BRANCHES or "[" in part)
+
+
 def _pointer(place: Sequence[str | int]) -> str:
-    head, *rest = place or ("",)
+    head, *rest = (part for part in place or ("",) if not _is_branch(part))
     parts = [str(part).replace("~", "~0").replace("/", "~1") for part in rest]
     return "/" + "/".join(parts) if head == "body" else "/".join([str(head), *parts])
 

@@ -1,6 +1,7 @@
 """What surrounds every request: id, metrics, the last catch, limits. Plain ASGI: a request costs no extra task."""
 
 import asyncio
+from collections.abc import Callable
 from time import perf_counter
 from uuid import uuid4
 
@@ -15,6 +16,10 @@ from infra.telemetry.metrics import Metric, count, observe
 
 log = logger(__name__)
 
+DROPPED_BYTES = 64 * 1024 * 1024
+"""Most that is read of a refused body."""
+SILENCE_S = 2.0
+"""A client that sends nothing for so long has read the answer, or never will."""
 _METHODS = frozenset({"GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS"})
 
 
@@ -66,7 +71,9 @@ def _record(scope: Scope, status: int, seconds: float) -> None:
 class Limiting:
     """Refuses a body over its route's limit as soon as that is known, and one that does not arrive in time.
 
-    The declared length is checked before anything is read; a chunked body is counted as it comes.
+    The declared length is checked before anything is read; a chunked body is counted as it comes. What is still under
+    way of a refused body is read and dropped, within bounds, before the connection is closed: most clients send all of
+    it before they look at the answer, and a connection that is closed under them loses the answer (RFC 9112, 9.6).
     """
 
     def __init__(self, app: ASGIApp, settings: GatewaySettings) -> None:
@@ -82,16 +89,55 @@ class Limiting:
         if not (declared.isascii() and declared.isdigit()):
             await respond(Problem(Code.INVALID_HEADER, "content-length is not a number"), scope)(scope, receive, send)
         elif int(declared) > limit:
-            await respond(_too_large(limit), scope)(scope, receive, send)
+            await respond(_too_large(limit), scope)(scope, receive, self._lingering(receive, send))
         else:
-            await self.app(scope, self._counting(receive, limit), send)
+            await self._limited(scope, receive, send, limit)
+
+    async def _limited(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+        refused = False
+        lingering = self._lingering(receive, send)
+
+        def refuse() -> None:
+            nonlocal refused
+            refused = True
+
+        async def sending(message: Message) -> None:
+            await (lingering if refused else send)(message)
+
+        await self.app(scope, self._counting(receive, limit, refuse), sending)
+
+    def _lingering(self, receive: Receive, send: Send) -> Send:
+        """Return a `send` that ends the response only when the rest of the body has been dropped."""
+
+        async def lingering(message: Message) -> None:
+            if message["type"] != "http.response.body" or message.get("more_body", False):
+                await send(message)
+                return
+            await send({**message, "more_body": True})
+            await self._drop(receive)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        return lingering
+
+    async def _drop(self, receive: Receive) -> None:
+        dropped = 0
+        deadline = asyncio.get_running_loop().time() + self._settings.body_timeout_s
+        while dropped <= DROPPED_BYTES:
+            try:
+                async with asyncio.timeout_at(deadline), asyncio.timeout(SILENCE_S):
+                    message = await receive()
+            except TimeoutError:
+                return
+            dropped += len(message.get("body", b""))
+            if message["type"] != "http.request" or not message.get("more_body", False):
+                return
 
     def _limit(self, path: str) -> int:
         if path.startswith("/v1/hooks/"):
             return self._settings.max_hook_bytes
         return self._settings.max_upload_bytes if path == "/v1/documents" else self._settings.max_request_bytes
 
-    def _counting(self, receive: Receive, limit: int) -> Receive:
+    def _counting(self, receive: Receive, limit: int, refuse: Callable[[], None]) -> Receive:
         seen = 0
         complete = False
         deadline = asyncio.get_running_loop().time() + self._settings.body_timeout_s
@@ -109,6 +155,8 @@ class Limiting:
                 seen += len(message.get("body", b""))
                 complete = not message.get("more_body", False)
                 if seen > limit:
+                    if not complete:
+                        refuse()
                     raise _too_large(limit)
             return message
 

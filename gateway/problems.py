@@ -17,7 +17,9 @@ from starlette.types import Scope
 MEDIA_TYPE = "application/problem+json"
 COMPLETIONS_PATH = "/v1/chat/completions"
 MODELS_PATH = "/v1/models"
-OPENAI_PATHS = (COMPLETIONS_PATH, MODELS_PATH)
+EMBEDDINGS_PATH = "/v1/embeddings"
+RESPONSES_PATH = "/v1/responses"
+OPENAI_PATHS = (COMPLETIONS_PATH, MODELS_PATH, EMBEDDINGS_PATH, RESPONSES_PATH)
 """Where OpenAI's clients call: errors have their shape."""
 REQUEST_ID = "request_id"
 """Where the observing middleware leaves the request's id in the ASGI scope's state."""
@@ -43,6 +45,10 @@ class Code(Enum):
     INVALID_FORM = Meaning(400, "Invalid form", "The multipart body cannot be read.")
     CONTEXT_LENGTH_EXCEEDED = Meaning(400, "Context exceeded", "The model cannot read so much: shorten the request.")
     RESPONSE_FORMAT_NOT_SUPPORTED = Meaning(400, "Format not supported", "Who answers keeps to no `response_format`.")
+    TOOLS_NOT_SUPPORTED = Meaning(
+        400, "Tools not supported", "Who answers calls no tools: send none, or a model that does."
+    )
+    UNSUPPORTED_PARAMETER = Meaning(400, "Not supported", "That field asks for what cannot be done here.")
     MISSING_KEY = Meaning(401, "API key missing", "Send `Authorization: Bearer mr_…`.")
     INVALID_KEY = Meaning(401, "API key not valid", "The key is malformed, unknown or revoked.")
     MISSING_SIGNATURE = Meaning(401, "Signature missing", "The webhook carries no signature, id or timestamp header.")
@@ -140,6 +146,11 @@ class Problem(HTTPException):
         """Extension members of the body."""
 
 
+def invalid_field(pointer: str, detail: str) -> Problem:
+    """Return the problem of one field that is wrong. `pointer`: JSON pointer into the body."""
+    return Problem(Code.INVALID_REQUEST, errors=[{"pointer": pointer, "detail": detail}])
+
+
 def respond(problem: Problem, scope: Scope) -> Response:
     """Return the response of `problem`: problem+json, or OpenAI's error body where OpenAI's clients call."""
     headers = dict(problem.headers or {})
@@ -148,7 +159,9 @@ def respond(problem: Problem, scope: Scope) -> Response:
     if problem.status_code == 503:  # noqa: PLR2004
         headers.setdefault("Retry-After", str(RETRY_AFTER_S))
     if scope.get("path", "").startswith(OPENAI_PATHS):
-        return Response(orjson.dumps(openai_error(problem)), problem.status_code, headers, "application/json")
+        # OpenAI's clients make a BadRequestError of 400, which is what their users catch.
+        status = 400 if problem.code is Code.INVALID_REQUEST else problem.status_code
+        return Response(orjson.dumps(openai_error(problem)), status, headers, "application/json")
     return Response(orjson.dumps(problem_body(problem, scope)), problem.status_code, headers, MEDIA_TYPE)
 
 

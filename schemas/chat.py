@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from schemas.event import Event, Timestamp, Value, Version
 
@@ -20,11 +20,31 @@ def markers(text: str) -> Iterator[tuple[int, int, tuple[int, ...]]]:
         yield found.start(), found.end(), tuple(int(digits) for digits in re.findall(r"\d+", found[1]))
 
 
+class FunctionCall(Value):
+    """What a model wants called. Nothing here ever calls it: that is the asking application's to do."""
+
+    name: str
+    arguments: str
+    """As the model wrote them: meant to be JSON, and not checked."""
+
+
+class ToolCall(Value):
+    """A call of one of the request's tools, in OpenAI's words."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+
 class ChatMessage(Value):
     """One turn of a conversation."""
 
     role: Role
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    """Of the assistant: what it wanted called, maybe without a word of its own."""
+    tool_call_id: str = ""
+    """Of a tool: the call that it answers."""
 
 
 class SearchFilters(Value):
@@ -59,6 +79,15 @@ class Generation(Value):
     seed: int | None = None
     response_format: dict[str, Any] | None = None
     """The form of the answer in OpenAI's words (`json_object`, `json_schema`), for servers that can keep to it."""
+    tools: tuple[dict[str, Any], ...] = ()
+    """Functions that the model may ask to have called, in OpenAI's words; passed on and never acted on."""
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+
+    @property
+    def calls_tools(self) -> bool:
+        """Whether the answer may be a call of a tool."""
+        return bool(self.tools) and self.tool_choice != "none"
 
 
 class ChatRequest(Event):
@@ -157,6 +186,18 @@ class Usage(Value):
     completion_tokens: int = 0
 
 
+class Embeddings(Value):
+    """Vectors of texts, in the order of the texts."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_bytes="base64", val_json_bytes="base64")
+
+    model: str
+    """Names the encoder and what else decides its vectors."""
+    dimension: int = Field(ge=1)
+    vectors: bytes
+    """Little-endian float32 [texts, dimension], unit rows."""
+
+
 class ReplyError(Value):
     """A failure in the client's terms: a stable code and a sentence."""
 
@@ -177,6 +218,8 @@ class ChatReply(Event):
     kind: Literal["delta", "final", "error"]
     text: str = ""
     """For `delta` the new text, for `final` the whole answer."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """Of `final`: what the model wants called; the text is then often empty."""
     citations: tuple[Citation, ...] = ()
     passages: tuple[Passage, ...] = ()
     abstained: bool = False
@@ -188,8 +231,15 @@ class ChatReply(Event):
     """Somebody other than the backend asked for has answered, or the answer broke off."""
     support: float | None = None
     """Topical support of the answer by its sources, 0 to 1; None where the backend does not estimate it."""
+    embeddings: Embeddings | None = None
+    """Of the reply to an embedding request, which has no text."""
     usage: Usage = Usage()
     error: ReplyError | None = None
+
+    @property
+    def weight(self) -> int:
+        """Bytes of the vectors; all else is small."""
+        return len(self.embeddings.vectors) if self.embeddings else 0
 
 
 class Interaction(Event):
@@ -201,6 +251,8 @@ class Interaction(Event):
     conversation_id: UUID
     question: ChatMessage
     answer: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    """What the model wanted called; such an exchange goes on in another request."""
     citations: tuple[Citation, ...] = ()
     passages: tuple[UUID, ...] = ()
     """Documents whose passages were in the prompt, best first."""

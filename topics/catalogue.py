@@ -13,6 +13,7 @@ from schemas.chat import ChatPrompt, ChatReply, ChatRequest, Interaction
 from schemas.chat_cancel import ChatCancel
 from schemas.dead_letters import DeadLetter, LetterMark
 from schemas.documents import DocumentVersion
+from schemas.embedding import EmbeddingRequest
 from schemas.event import Event
 from schemas.raw import RawEvent
 from schemas.receipts import Receipt
@@ -162,7 +163,7 @@ CHAT_REPLIES = Topic(
     max_bytes=768 * KIB,
     producers=("retriever", "inference"),
     consumers=("gateway",),
-    purpose="answers, in the partition that the asking gateway reads",
+    purpose="answers and vectors, in the partition that the asking gateway reads",
 )
 
 CHAT_CANCELS = Topic(
@@ -177,6 +178,20 @@ CHAT_CANCELS = Topic(
     producers=("gateway",),
     consumers=("inference",),
     purpose="questions whose asker has gone or said stop",
+)
+
+EMBEDDING_REQUESTS = Topic(
+    name="embedding.requests",
+    body=EmbeddingRequest,
+    key=lambda request: f"{request.workspace}/{request.request_id}",
+    # Apart from the questions, which must not wait behind somebody's thousand texts.
+    partitions=3,
+    retention=timedelta(days=1),
+    compacted=False,
+    max_bytes=768 * KIB,
+    producers=("gateway",),
+    consumers=("retriever",),
+    purpose="texts that somebody wants the vectors of",
 )
 
 INTERACTIONS = Topic(
@@ -202,6 +217,7 @@ CATALOGUE: tuple[Topic[Event], ...] = (  # type: ignore[assignment]
     CHAT_PROMPTS,
     CHAT_REPLIES,
     CHAT_CANCELS,
+    EMBEDDING_REQUESTS,
     INTERACTIONS,
 )
 """All topics. Keys take each topic's own body, so the tuple is not assignable without the ignore."""

@@ -1,24 +1,25 @@
 """OpenAI's chat completions, answered from the sources."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
 from gateway.asking import begin, question
 from gateway.auth import NEEDS_KEY, Caller
-from gateway.cancelling import let_go, letting_go
+from gateway.calling import MAX_TOOLS, Tooled, check_calls
+from gateway.cancelling import letting_go
 from gateway.completing import DEFAULT_MODEL, Chunks, Completion, completion_of
 from gateway.connections import Connections, Held
 from gateway.documenting import EVENT_STREAM, problems
-from gateway.exchange import Exchange, failed, unless_gone
-from gateway.problems import COMPLETIONS_PATH, Code, Problem
+from gateway.exchange import unless_gone
+from gateway.opening import opened
+from gateway.problems import COMPLETIONS_PATH, invalid_field
 from gateway.repeating import IdempotencyKey, begin_once, fingerprint
 from gateway.routes.search import ANSWERING, ASKING, MAX_QUESTION, Filters
-from gateway.streaming import Stream, told
-from schemas.chat import ChatMessage, ChatRequest, Generation
+from schemas.chat import ChatMessage, ChatRequest, Generation, ToolCall
 
 router = APIRouter(tags=["chat"], dependencies=[NEEDS_KEY])
 
@@ -37,12 +38,31 @@ class CompletionMessage(BaseModel):
     """A message of OpenAI's shape. `developer` is today's name of `system`."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: Annotated[str, Field(max_length=MAX_CONTENT)] | list[TextPart]
+    content: Annotated[str, Field(max_length=MAX_CONTENT)] | list[TextPart] | None = None
+    tool_calls: list[ToolCall] | None = Field(default=None, max_length=MAX_TOOLS)
+    """Of the assistant."""
+    tool_call_id: str | None = Field(default=None, max_length=200)
+    """Of a tool."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.content is None and not (self.role == "assistant" and self.tool_calls):
+            raise ValueError("only the assistant's message with tool_calls may have no content")
+        if self.tool_calls and self.role != "assistant":
+            raise ValueError("only the assistant's message has tool_calls")
+        if (self.role == "tool") != (self.tool_call_id is not None):
+            raise ValueError("tool_call_id belongs to each message of role tool, and to no other")
+        return self
 
     def plain(self) -> ChatMessage:
         """Return the message as the log carries it."""
-        parts = self.content if isinstance(self.content, str) else "\n".join(part.text for part in self.content)
-        return ChatMessage(role="system" if self.role == "developer" else self.role, content=parts)
+        content = self.content or ""
+        return ChatMessage(
+            role="system" if self.role == "developer" else self.role,
+            content=content if isinstance(content, str) else "\n".join(part.text for part in content),
+            tool_calls=tuple(self.tool_calls or ()),
+            tool_call_id=self.tool_call_id or "",
+        )
 
 
 class StreamOptions(BaseModel):
@@ -75,7 +95,7 @@ class Retrieval(BaseModel):
     """Under which the exchange is kept; the messages are those of the request."""
 
 
-class CompletionRequest(BaseModel):
+class CompletionRequest(Tooled):
     """OpenAI's chat completion request; unknown fields are ignored, as their clients expect.
 
     https://platform.openai.com/docs/api-reference/chat/create
@@ -102,18 +122,21 @@ class CompletionRequest(BaseModel):
     millrace: Retrieval = Retrieval()
 
     def plain(self) -> list[ChatMessage]:
-        """Return the messages. Raises Problem if the last one asks nothing."""
+        """Return the messages. Raises Problem if the last one asks nothing, or answers no call of a tool."""
         messages = [message.plain() for message in self.messages]
-        if messages[-1].role != "user" or not 0 < len(messages[-1].content.strip()) <= MAX_QUESTION:
-            detail = f"the last message is the user's, with 1 to {MAX_QUESTION} characters"
-            fault = {"pointer": f"/messages/{len(messages) - 1}", "detail": detail}
-            raise Problem(Code.INVALID_REQUEST, errors=[fault])
+        check_calls(messages)
+        last = len(messages) - 1
+        asked = max((at for at, message in enumerate(messages) if message.role == "user"), default=last)
+        if asked != last and messages[-1].role != "tool":
+            raise invalid_field(f"/messages/{last}", "the last message is the user's, or of role tool")
+        if messages[asked].role != "user" or not 0 < len(messages[asked].content.strip()) <= MAX_QUESTION:
+            raise invalid_field(f"/messages/{asked}", f"the user asks something, in 1 to {MAX_QUESTION} characters")
         return messages
 
     def generation(self) -> Generation:
-        """Return the sampling limits."""
+        """Return the sampling limits, and the tools. Raises Problem."""
         stop: Any = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        return Generation(
+        generation = Generation(
             temperature=self.temperature,
             max_tokens=self.max_completion_tokens or self.max_tokens,
             stop=tuple(stop),
@@ -121,6 +144,7 @@ class CompletionRequest(BaseModel):
             seed=self.seed,
             response_format=self.response_format.plain() if self.response_format else None,
         )
+        return self.with_tools(generation)
 
 
 @router.post(
@@ -141,7 +165,8 @@ async def complete(
     else:
         exchange = await begin_once(held, asked, fingerprint(request.url.path, wanted))
     if wanted.stream:
-        return await _streamed(request, held, exchange, wanted)
+        usage = wanted.stream_options is not None and wanted.stream_options.include_usage
+        return await opened(request, held, exchange, Chunks(exchange, wanted.model, include_usage=usage))
     with letting_go(held, exchange):
         return completion_of(exchange, await unless_gone(request, exchange.end()))
 
@@ -161,16 +186,3 @@ async def _asked(held: Connections, workspace: str, wanted: CompletionRequest, k
         conversation_id=wanted.millrace.conversation_id,
         idempotency_key=key,
     )
-
-
-async def _streamed(request: Request, held: Connections, exchange: Exchange, wanted: CompletionRequest) -> Response:
-    """Return the stream once the answer begins, so that a refusal still is a status and a body of its own."""
-    every_s = held.settings.keepalive_s
-    with letting_go(held, exchange, keep=True):
-        first = await unless_gone(request, exchange.after(0, every_s))
-        if first is not None and first.end is not None and first.end.kind == "error" and not first.text:
-            raise failed(first.end.error)
-    usage = wanted.stream_options is not None and wanted.stream_options.include_usage
-    shape = Chunks(exchange, wanted.model, include_usage=usage)
-    content = told(exchange, shape, first=first, every_s=every_s)
-    return Stream(content, lambda gone: let_go(held, exchange, hung_up=gone))

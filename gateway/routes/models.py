@@ -6,9 +6,11 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from gateway.auth import NEEDS_KEY
-from gateway.completing import DEFAULT_MODEL
+from gateway.completing import DEFAULT_MODEL, EMBEDDING_MODEL
+from gateway.connections import Connections, Held
 from gateway.documenting import AUTHENTICATED, problems
 from gateway.problems import MODELS_PATH, Code, Problem
+from infra.errors import Transient
 
 router = APIRouter(tags=["chat"], dependencies=[NEEDS_KEY])
 
@@ -24,24 +26,33 @@ class Model(BaseModel):
 
 
 class Models(BaseModel):
-    """The names that always answer."""
+    """The names that always answer, and the encoder."""
 
     object: Literal["list"] = "list"
     data: list[Model]
 
 
-_DEFAULT = Model(id=DEFAULT_MODEL)
-
-
 @router.get(MODELS_PATH, response_model=Models, responses=problems(*AUTHENTICATED))
-async def models() -> Models:
+async def models(held: Held) -> Models:
     """List the models. Which others the workers' backends serve only they know; those can be asked for too."""
-    return Models(data=[_DEFAULT])
+    return Models(data=[Model(id=name) for name in await _names(held)])
 
 
-@router.get(MODELS_PATH + "/{model}", response_model=Model, responses=problems(*AUTHENTICATED, Code.MODEL_NOT_FOUND))
-async def model(model: str) -> Model:
+@router.get(
+    MODELS_PATH + "/{model:path}", response_model=Model, responses=problems(*AUTHENTICATED, Code.MODEL_NOT_FOUND)
+)
+async def model(model: str, held: Held) -> Model:
     """Return one of the listed models."""
-    if model != DEFAULT_MODEL:
+    if model not in await _names(held):
         raise Problem(Code.MODEL_NOT_FOUND)
-    return _DEFAULT
+    return Model(id=model)
+
+
+async def _names(held: Connections) -> list[str]:
+    """Return the model of questions, and those of embeddings: the one name that stays, and the encoder's own."""
+    try:
+        encoder = (await held.live_index.get("")).model
+    except Transient:
+        # Before the first embedder has started there is nothing to embed with; questions may be answered all the same.
+        return [DEFAULT_MODEL]
+    return [DEFAULT_MODEL, EMBEDDING_MODEL, encoder]

@@ -38,6 +38,7 @@ ANSWERING = (
     Code.KEY_REUSED,
     Code.CONTEXT_LENGTH_EXCEEDED,
     Code.RESPONSE_FORMAT_NOT_SUPPORTED,
+    Code.TOOLS_NOT_SUPPORTED,
 )
 """What a chat may answer besides."""
 

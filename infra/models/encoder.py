@@ -49,6 +49,10 @@ class Encoder(ABC):
         vectors = await self._measured([text], "query")
         return np.asarray(vectors[0], dtype=np.float32)
 
+    async def count_tokens(self, texts: Sequence[str]) -> int:  # noqa: ARG002 - those that can count do
+        """Return how many tokens of `texts` are read, 0 where this encoder cannot tell."""
+        return 0
+
     async def close(self) -> None:
         """Free what the encoder holds (threads, connections)."""
         return

@@ -20,6 +20,10 @@ class HashEncoder(Encoder):
     async def _vectors(self, texts: Sequence[str], use: Use) -> FloatArray:  # noqa: ARG002 - both uses are alike
         return await asyncio.to_thread(lambda: normalised(np.stack([_hashed(text) for text in texts])))
 
+    async def count_tokens(self, texts: Sequence[str]) -> int:
+        """Return how many terms of `texts` are read."""
+        return sum(len(tokenise(text)) for text in texts)
+
 
 def _hashed(text: str) -> FloatArray:
     vector = np.zeros(DIMENSION, dtype=np.float32)

@@ -68,6 +68,11 @@ class OpenVinoEncoder(Encoder):
         prompted = [prompt + text for text in texts]
         return await loop.run_in_executor(self._threads[use], self._encode, prompted, use)
 
+    async def count_tokens(self, texts: Sequence[str]) -> int:
+        """Return how many tokens of `texts` are read: what is cut is not counted."""
+        encodings = await asyncio.to_thread(self._tokenizer.encode_batch, list(texts))
+        return sum(len(encoding.ids) for encoding in encodings)
+
     async def close(self) -> None:
         """Stop after the batch at work."""
         self._closed.set()

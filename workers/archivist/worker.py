@@ -27,7 +27,7 @@ worker = Worker("archivist", tools=open_tools)
 
 @worker.handles(INTERACTIONS, batch=Micro(records=128))
 async def archive(deliveries: Sequence[Delivery[Interaction]], pool: store.Pool) -> Iterable[Outgoing]:
-    """Write down each question with its answer."""
-    bodies = [delivery.body for delivery in deliveries]
+    """Write down each question with its answer. One that ended with tool calls alone has its answer elsewhere."""
+    bodies = [each.body for each in deliveries if each.body.answer or not each.body.tool_calls]
     await store.write(pool, list(map(conversation_row, bodies)), list(map(interaction_row, bodies)))
     return ()

@@ -120,8 +120,9 @@ class Answerer:
             return []
         at = self._backends.index(meant)
         others = self._backends[at + 1 :] + self._backends[:at]
-        # Whoever wants an answer of a given form can do nothing with a quotation.
-        quotable = prompt.request.retrieve and prompt.passages and not prompt.request.generation.response_format
+        # Whoever wants an answer of a given form, or a tool called, can do nothing with a quotation.
+        wanted = prompt.request.generation
+        quotable = prompt.request.retrieve and prompt.passages and not (wanted.response_format or wanted.calls_tools)
         return [meant, *(other for other in others if other.writes or quotable)]
 
     async def _meant(self, model: str) -> Backend | None:

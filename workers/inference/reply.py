@@ -42,6 +42,7 @@ def reply_of(prompt: ChatPrompt, outcome: Outcome, sequence: int = 0) -> ChatRep
             return common.model_copy(
                 update={
                     "text": answer.text,
+                    "tool_calls": answer.tool_calls,
                     "citations": answer.citations,
                     "abstained": answer.abstained,
                     "support": answer.support,
@@ -60,6 +61,7 @@ def interaction_of(prompt: ChatPrompt, reply: ChatReply) -> Interaction:
         conversation_id=request.conversation_id,
         question=ChatMessage(role="user", content=prompt.question),
         answer=reply.text,
+        tool_calls=reply.tool_calls,
         citations=reply.citations,
         passages=tuple(dict.fromkeys(passage.document_id for passage in prompt.passages)),
         abstained=reply.abstained,

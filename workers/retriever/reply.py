@@ -1,9 +1,12 @@
 """Replies that end at the retriever."""
 
-from schemas.chat import ChatReply, ChatRequest, Passage, ReplyError
+from schemas.chat import ChatReply, ChatRequest, Embeddings, Passage, ReplyError, Usage
+from schemas.embedding import EmbeddingRequest
 
 DEADLINE_PASSED = "deadline_passed"
 SEARCH_REFUSED = "search_refused"
+TEXT_REFUSED = "text_refused"
+UNKNOWN_MODEL = "unknown_model"
 SERVED_BY = "retriever"
 
 
@@ -12,16 +15,23 @@ def passages_for(request: ChatRequest, passages: tuple[Passage, ...]) -> ChatRep
     return _ending(request).model_copy(update={"passages": passages, "finish_reason": "stop"})
 
 
-def failure(request: ChatRequest, code: str, detail: str) -> ChatReply:
+def vectors_for(request: EmbeddingRequest, embeddings: Embeddings, tokens: int) -> ChatReply:
+    """Return the reply to an embedding request."""
+    told = {"embeddings": embeddings, "model": embeddings.model, "usage": Usage(prompt_tokens=tokens)}
+    return _ending(request).model_copy(update=told)
+
+
+def failure(request: ChatRequest | EmbeddingRequest, code: str, detail: str) -> ChatReply:
     """Return an error reply: `code` is stable, `detail` a sentence for people."""
     return _ending(request).model_copy(update={"kind": "error", "error": ReplyError(code=code, detail=detail)})
 
 
-def _ending(request: ChatRequest) -> ChatReply:
+def _ending(request: ChatRequest | EmbeddingRequest) -> ChatReply:
     return ChatReply(
         workspace=request.workspace,
         request_id=request.request_id,
-        conversation_id=request.conversation_id,
+        # An embedding request is no part of a conversation, and a reply needs the field.
+        conversation_id=request.conversation_id if isinstance(request, ChatRequest) else request.request_id,
         gateway=request.reply_to.gateway,
         sequence=0,
         kind="final",

@@ -11,6 +11,10 @@ CONCURRENCY = 8
 """Requests of one partition that are retrieved at once; what waits is the encoder and the vector store, not this."""
 
 
+ENCODED_AT_ONCE = 2
+"""Embedding requests of one partition that are encoded at once, their slices in turn."""
+
+
 class RetrieverSettings(Settings):
     """How candidates are found, fused and shown to a language model. Defaults as measured in decision 0005."""
 

@@ -16,14 +16,16 @@ from workers.retriever.live import Encoders, LiveIndex
 from workers.retriever.prompt import Budget
 from workers.retriever.retrieve import Retriever
 from workers.retriever.settings import RetrieverSettings
+from workers.retriever.vectors import Vectoriser
 
 
 class Tools:
-    """A retriever and the budget of the prompts that are made of what it finds."""
+    """A retriever, the budget of the prompts that are made of what it finds, and the encoder by itself."""
 
-    def __init__(self, retriever: Retriever, budget: Budget) -> None:
+    def __init__(self, retriever: Retriever, budget: Budget, vectoriser: Vectoriser) -> None:
         self.retriever = retriever
         self.budget = budget
+        self.vectoriser = vectoriser
 
 
 @asynccontextmanager
@@ -36,14 +38,16 @@ async def open_tools() -> AsyncIterator[Tools]:
         encoders = [await resources.enter_async_context(open_encoder(each)) for each in (wanted, *further)]
         pool = await resources.enter_async_context(open_pool(load(PostgresSettings)))
         client = await resources.enter_async_context(open_client(load(QdrantSettings)))
+        live, encoder_of = LiveIndex(pool, settings.index_ttl_s).current, Encoders(encoders).of
         retriever = Retriever(
             client,
-            LiveIndex(pool, settings.index_ttl_s).current,
-            Encoders(encoders).of,
+            live,
+            encoder_of,
             QuestionEmbedder(await _cache(resources, settings)),
             settings,
         )
-        yield Tools(retriever, Budget(settings.prompt_tokens, settings.characters_per_token))
+        budget = Budget(settings.prompt_tokens, settings.characters_per_token)
+        yield Tools(retriever, budget, Vectoriser(live, encoder_of))
 
 
 async def _cache(resources: AsyncExitStack, settings: RetrieverSettings) -> QueryVectors | None:

@@ -1,8 +1,9 @@
-"""Finds what a question is to be answered from.
+"""Finds what a question is to be answered from, and encodes texts for whoever wants their vectors.
 
-consumes   chat.requests   key: workspace/conversation
-publishes  chat.prompts    the question with its passages, for the inference worker
-           chat.replies    of a search the passages; of a request that cannot be served the reason
+consumes   chat.requests        key: workspace/conversation
+           embedding.requests   key: workspace/request
+publishes  chat.prompts         the question with its passages, for the inference worker
+           chat.replies         of a search the passages; the vectors; of a request that cannot be served the reason
 """
 
 from collections.abc import Iterable
@@ -11,13 +12,23 @@ from infra.errors import Permanent
 from infra.kafka.worker import Delivery, Outgoing, Worker
 from infra.telemetry.logs import logger
 from schemas.chat import ChatReply, ChatRequest
+from schemas.embedding import EmbeddingRequest
 from schemas.event import now
-from topics.catalogue import CHAT_PROMPTS, CHAT_REPLIES, CHAT_REQUESTS
+from topics.catalogue import CHAT_PROMPTS, CHAT_REPLIES, CHAT_REQUESTS, EMBEDDING_REQUESTS
 from workers.retriever.prompt import prompt_of
-from workers.retriever.reply import DEADLINE_PASSED, SEARCH_REFUSED, failure, passages_for
+from workers.retriever.reply import (
+    DEADLINE_PASSED,
+    SEARCH_REFUSED,
+    TEXT_REFUSED,
+    UNKNOWN_MODEL,
+    failure,
+    passages_for,
+    vectors_for,
+)
 from workers.retriever.retrieve import Retrieved
-from workers.retriever.settings import CONCURRENCY
+from workers.retriever.settings import CONCURRENCY, ENCODED_AT_ONCE
 from workers.retriever.tools import Tools, open_tools
+from workers.retriever.vectors import LateError, UnknownModelError
 
 log = logger(__name__)
 worker = Worker("retriever", tools=open_tools, publishes=(CHAT_PROMPTS, CHAT_REPLIES))
@@ -39,5 +50,21 @@ async def retrieve(delivery: Delivery[ChatRequest], tools: Tools) -> Iterable[Ou
     return [Outgoing(CHAT_PROMPTS, prompt_of(request, found, tools.budget), delivery)]
 
 
-def _reply(reply: ChatReply, delivery: Delivery[ChatRequest]) -> Outgoing:
+@worker.handles_each(EMBEDDING_REQUESTS, concurrency=ENCODED_AT_ONCE)
+async def encode(delivery: Delivery[EmbeddingRequest], tools: Tools) -> Iterable[Outgoing]:
+    """Encode, or say why not."""
+    request = delivery.body
+    try:
+        reply = vectors_for(request, *await tools.vectoriser.vectors(request))
+    except UnknownModelError as error:
+        reply = failure(request, UNKNOWN_MODEL, f"the live index was made with {error}")
+    except LateError:
+        reply = failure(request, DEADLINE_PASSED, "the deadline passed before all texts were encoded")
+    except Permanent as error:
+        log.warning("texts are refused", cause=error.detail, reason=error.reason)
+        reply = failure(request, TEXT_REFUSED, "the encoder refuses one of these texts")
+    return [_reply(reply, delivery)]
+
+
+def _reply(reply: ChatReply, delivery: Delivery[ChatRequest] | Delivery[EmbeddingRequest]) -> Outgoing:
     return Outgoing(CHAT_REPLIES, reply, delivery, partition=delivery.body.reply_to.partition)

@@ -5,6 +5,7 @@ from uuid import uuid4
 from infra.postgres.answers import finished
 from infra.postgres.conversations import MAX_CHARACTERS, history
 from infra.postgres.corpus import find_document, list_documents
+from infra.postgres.turns import turns_until
 from tests.live.postgres import rows
 from tests.live.postgres.conftest import Pool
 
@@ -83,3 +84,26 @@ async def test_a_finished_answer_is_read_by_its_request(pool: Pool, workspace: s
     assert (failed.reply.kind, failed.reply.error and failed.reply.error.code) == ("error", "cancelled")
     assert await finished(pool, f"{workspace}-2", good) is None
     assert await finished(pool, workspace, uuid4()) is None
+
+
+async def test_turns_end_with_the_answer_that_is_named(pool: Pool, workspace: str) -> None:
+    conversation = uuid4()
+    asked = [await rows.turn(pool, workspace, conversation, number) for number in range(4)]
+    failed = await rows.turn(pool, workspace, conversation, 5, error={"code": "x", "detail": "y"})
+    found = await turns_until(pool, workspace, asked[2], 2)
+    assert found is not None
+    assert found.conversation_id == conversation
+    assert [message.content for message in found.messages] == ["q1", "a1", "q2", "a2"]
+    assert (await turns_until(pool, workspace, asked[0], 0)) is not None
+    for request_id in (failed, uuid4()):
+        assert await turns_until(pool, workspace, request_id, 2) is None
+    assert await turns_until(pool, f"{workspace}-2", asked[2], 2) is None
+
+
+async def test_turns_are_bounded(pool: Pool, workspace: str) -> None:
+    conversation = uuid4()
+    await rows.turn(pool, workspace, conversation, 1, answer="x" * MAX_CHARACTERS)
+    last = await rows.turn(pool, workspace, conversation, 2)
+    found = await turns_until(pool, workspace, last, 10)
+    assert found is not None
+    assert [message.content for message in found.messages] == ["q2", "a2"]

@@ -25,14 +25,17 @@ from infra.kafka.answers import Replies
 from infra.kafka.codec import Encoded
 from infra.kafka.redrive import GoneError, Place
 from infra.postgres.answers import Finished
+from infra.postgres.indexes import Index
 from infra.postgres.keys import PresentedKey, Principal
 from infra.postgres.sources import SecretBox, Source
+from infra.postgres.turns import Turns
 from infra.redis.asked import Asked
 from schemas.chat import ChatReply, ChatRequest, ReplyTo
 from schemas.dead_letters import DeadLetter
+from schemas.embedding import EmbeddingRequest
 from schemas.envelope import Envelope
 from schemas.event import Event
-from topics.catalogue import CHAT_REQUESTS, Topic
+from topics.catalogue import CHAT_REQUESTS, EMBEDDING_REQUESTS, Topic
 
 KEY = f"mr_{'a' * 12}_{'1' * 64}"
 OTHER_KEY = f"mr_{'b' * 12}_{'2' * 64}"
@@ -55,6 +58,7 @@ class Log:
     sent: list[Encoded] = field(default_factory=list)
     down: bool = False
     answer: Answer = lambda request: ()
+    encode: Callable[[EmbeddingRequest], Sequence[ChatReply]] = lambda request: ()
     waiting: dict[UUID, list[Replies]] = field(default_factory=dict)
     kept: list[ChatReply] = field(default_factory=list)
     """The replies on the log."""
@@ -67,6 +71,8 @@ class Log:
         if topic is CHAT_REQUESTS:
             request = cast(ChatRequest, body)
             self.say(*self.answer(request))
+        if topic is EMBEDDING_REQUESTS:
+            self.say(*self.encode(cast(EmbeddingRequest, body)))
 
     def say(self, *replies: ChatReply) -> None:
         """Put replies on the log, where whoever waits for them hears them."""
@@ -169,6 +175,7 @@ class Door:
     principals: dict[str, Principal]
     asked_keys: list[str]
     archive: dict[tuple[str, UUID], Finished]
+    turns: dict[tuple[str, UUID], Turns]
 
 
 @pytest.fixture
@@ -222,6 +229,17 @@ async def door(settings: GatewaySettings) -> AsyncIterator[Door]:
         return archive.get((workspace, request_id))
 
     connections.finished = finished
+    turns: dict[tuple[str, UUID], Turns] = {}
+
+    async def turns_until(workspace: str, request_id: UUID) -> Turns | None:
+        return turns.get((workspace, request_id))
+
+    connections.turns_until = turns_until
+
+    async def live(_: str) -> Index:
+        return Index("hash-1", "chunks_hash-1", "hash-64", 64, "live")
+
+    connections.live_index = Recent(live, 0)
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Connections]:
@@ -236,7 +254,7 @@ async def door(settings: GatewaySettings) -> AsyncIterator[Door]:
             headers={"authorization": f"Bearer {KEY}"},
         ) as client,
     ):
-        yield Door(app, client, log, memory, connections, sources, principals, asked, archive)
+        yield Door(app, client, log, memory, connections, sources, principals, asked, archive, turns)
         await connections.errands.close()
 
 

@@ -171,10 +171,10 @@ async def test_completions_have_openais_shape(door: Door) -> None:
 @pytest.mark.parametrize(
     ("change", "status", "code"),
     [
-        ({"n": 2}, 422, "invalid_request"),
-        ({"messages": [{"role": "assistant", "content": "a"}]}, 422, "invalid_request"),
-        ({"messages": [{"role": "user", "content": "  "}]}, 422, "invalid_request"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 422, "invalid_request"),
+        ({"n": 2}, 400, "invalid_request"),
+        ({"messages": [{"role": "assistant", "content": "a"}]}, 400, "invalid_request"),
+        ({"messages": [{"role": "user", "content": "  "}]}, 400, "invalid_request"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "invalid_request"),
     ],
 )
 async def test_what_completions_refuse(door: Door, change: dict[str, Any], status: int, code: str) -> None:

@@ -168,7 +168,7 @@ async def test_a_stream_read_to_its_end_cancels_nothing(door: Door, client: Asyn
 
 
 async def test_the_models_are_listed(client: AsyncOpenAI) -> None:
-    assert [model.id async for model in client.models.list()] == ["millrace"]
+    assert [model.id async for model in client.models.list()][:1] == ["millrace"]
     assert (await client.models.retrieve("millrace")).owned_by == "millrace"
     with pytest.raises(openai.NotFoundError) as missing:
         await client.models.retrieve("gpt-7")

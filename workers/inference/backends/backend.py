@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from schemas.chat import ChatPrompt, Citation, Usage
+from schemas.chat import ChatPrompt, Citation, ToolCall, Usage
 
 Say = Callable[[str], None]
 """Takes the next piece of an answer while it is written; an empty piece is a sign of life."""
@@ -19,7 +19,7 @@ class Answer:
     """An answer in words, with what it rests on."""
 
     text: str
-    """Cites passages as [n]."""
+    """Cites passages as [n]. Empty only where there are tool calls."""
     citations: tuple[Citation, ...] = ()
     """In the order of their first marker in the text."""
     abstained: bool = False
@@ -30,6 +30,8 @@ class Answer:
     finish_reason: str = "stop"
     model: str = ""
     """Model that wrote it, where that is not the backend's own (an adapter); empty otherwise."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """What the model wants called, for the asker to call."""
 
 
 class RequestRefused(Exception):  # noqa: N818 - an answer to the asker, not a fault of the backend

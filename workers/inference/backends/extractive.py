@@ -19,6 +19,7 @@ from workers.inference.settings import ExtractiveSettings
 SENTENCES = 2
 """Most sentences in an answer: 92 % of answers lie in the 1.4 sentences given on average."""
 FORMAT_NOT_SUPPORTED = "response_format_not_supported"
+TOOLS_NOT_SUPPORTED = "tools_not_supported"
 UNSOURCED = "This answerer only quotes sources, and none was to be searched for this question."
 
 
@@ -52,8 +53,11 @@ class ExtractiveBackend:
     async def answer(self, prompt: ChatPrompt, say: Say = silently) -> Answer:
         """Return cited sentences, said one by one, or an abstention that names what was looked at, not said.
 
-        Raises RequestRefused where the answer is to have a given form.
+        Raises RequestRefused where the answer is to have a given form, or may be a call of a tool: who offers tools
+        waits for the calls, and would take a quotation for the model's decision against them.
         """
+        if prompt.request.generation.calls_tools:
+            raise RequestRefused(TOOLS_NOT_SUPPORTED, "the extractive answerer quotes, it calls no tools: send none")
         if prompt.request.generation.response_format:
             raise RequestRefused(FORMAT_NOT_SUPPORTED, "the extractive answerer quotes, it keeps to no response_format")
         # Stemming five passages takes 3 to 10 ms: many answers at once would hold up the loop's heartbeats.

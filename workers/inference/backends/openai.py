@@ -17,9 +17,10 @@ from pydantic import ValidationError
 
 from infra.errors import Transient
 from infra.telemetry.metrics import Metric, observe
-from schemas.chat import ChatPrompt, Usage
+from schemas.chat import ChatMessage, ChatPrompt, Usage
 from schemas.event import now
 from workers.inference.backends.backend import Answer, Say, silently
+from workers.inference.backends.calling import Calls
 from workers.inference.backends.events import DONE, data_lines
 from workers.inference.backends.refusals import raise_for
 from workers.inference.backends.wire import Chunk, Completion, Models, Tokens
@@ -35,6 +36,7 @@ CONNECTIONS = httpx.Limits()
 """The slots bound how many there are."""
 LIST_KEPT_S = 30.0
 """How long the server's list of models is believed before an unknown name makes it be read again."""
+_PASSED_ON = {"stop", "top_p", "seed", "response_format", "tools", "tool_choice", "parallel_tool_calls"}
 _NOT_ANSWERED = ("do not answer", "does not answer", "don't answer", "doesn't answer", "not in the sources")
 
 
@@ -94,11 +96,13 @@ class OpenAIBackend:
             text.extend([spoken.feed(piece)] if piece else [])
             say(text[-1] if piece else "")
 
-        body = self._body(prompt)
-        finish, usage = await self._written(body, prompt.request.deadline, hear)
+        body, heard = self._body(prompt), Calls()
+        finish, usage = await self._written(body, prompt.request.deadline, hear, heard)
         text.append(spoken.rest())
         whole = "".join(text)
-        if not whole:
+        # Some models call what nobody has offered.
+        calls = heard.whole(prompt.request.request_id) if prompt.request.generation.calls_tools else ()
+        if not (whole or calls):
             raise Transient(DEPENDENCY, f"an empty answer, finish reason {finish}")
         say(text[-1])
         citations = citations_in(whole, prompt.passages)
@@ -107,8 +111,10 @@ class OpenAIBackend:
             citations,
             abstained=not citations and bool(prompt.passages) and any(said in whole.lower() for said in _NOT_ANSWERED),
             usage=Usage(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens),
-            finish_reason=finish,
+            # Of a call that was demanded some servers say `stop`.
+            finish_reason="tool_calls" if calls and finish == "stop" else finish,
             model=body["model"],
+            tool_calls=calls,
         )
 
     async def close(self) -> None:
@@ -136,25 +142,25 @@ class OpenAIBackend:
         temperature = generation.temperature
         body: dict[str, Any] = {
             "model": request.model if named else self._model,
-            "messages": [message.model_dump() for message in prompt.messages],
+            "messages": [_message(message) for message in prompt.messages],
             "temperature": self._settings.temperature if temperature is None else temperature,
             "max_tokens": generation.max_tokens or self._settings.max_tokens,
             "stream": True,
             "stream_options": {"include_usage": True},
         }
-        given = generation.model_dump(include={"stop", "top_p", "seed", "response_format"})
+        given = generation.model_dump(include=_PASSED_ON)
         # Servers differ in what they make of a null.
         return body | {name: value for name, value in given.items() if value is not None and value != ()}
 
-    async def _written(self, body: dict[str, Any], deadline: datetime, hear: Say) -> tuple[str, Tokens]:
-        """Hand each piece to `hear`; return the finish reason and the usage."""
+    async def _written(self, body: dict[str, Any], deadline: datetime, hear: Say, calls: Calls) -> tuple[str, Tokens]:
+        """Hand each piece to `hear` and `calls`; return the finish reason and the usage."""
         async with self._asked("POST", "chat/completions", body, _left(deadline)) as response:
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
                 # Some proxies gather a stream before they pass it on.
-                return _whole(await response.aread(), hear)
+                return _whole(await response.aread(), hear, calls)
             patience = self._settings.first_timeout_s, self._settings.chunk_timeout_s
             async with aclosing(data_lines(response.aiter_bytes(), DEPENDENCY, *patience)) as lines:
-                return await _streamed(lines, hear)
+                return await _streamed(lines, hear, calls)
 
     @asynccontextmanager
     async def _asked(
@@ -180,13 +186,21 @@ class OpenAIBackend:
             raise Transient(DEPENDENCY, type(error).__name__) from error
 
 
+def _message(message: ChatMessage) -> dict[str, Any]:
+    """Return a message in OpenAI's words, without the fields that its role has not."""
+    told: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        told |= {"content": message.content or None, "tool_calls": [call.model_dump() for call in message.tool_calls]}
+    return told | ({"tool_call_id": message.tool_call_id} if message.tool_call_id else {})
+
+
 def endpoint(url: str) -> str:
     """Return the address that paths are joined to: `url` with a final slash, `/v1` added where it has no path."""
     address = url.rstrip("/")
     return f"{address}/" if urlsplit(address).path else f"{address}/v1/"
 
 
-async def _streamed(lines: AsyncIterator[bytes], hear: Say) -> tuple[str, Tokens]:
+async def _streamed(lines: AsyncIterator[bytes], hear: Say, calls: Calls) -> tuple[str, Tokens]:
     finish, usage, done = "", Tokens(), False
     async for line in lines:
         if line == DONE:
@@ -205,6 +219,7 @@ async def _streamed(lines: AsyncIterator[bytes], hear: Say) -> tuple[str, Tokens
         usage = chunk.usage or usage
         for choice in chunk.choices[:1]:
             hear(choice.delta.content or "")
+            calls.add(choice.delta.tool_calls or ())
             finish = choice.finish_reason or finish
     if not done and not finish:
         raise Transient(DEPENDENCY, "the answer broke off")
@@ -219,13 +234,14 @@ async def _read_out(lines: AsyncIterator[bytes]) -> None:
                 pass
 
 
-def _whole(content: bytes, hear: Say) -> tuple[str, Tokens]:
+def _whole(content: bytes, hear: Say, calls: Calls) -> tuple[str, Tokens]:
     try:
         completion = Completion.model_validate_json(content)
     except ValidationError as error:
         raise Transient(DEPENDENCY, "chat/completions: not a completion") from error
     choice = completion.choices[0]
     hear(choice.message.content or "")
+    calls.add(choice.message.tool_calls or ())
     return choice.finish_reason or "stop", completion.usage or Tokens()
 
 

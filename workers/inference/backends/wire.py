@@ -12,10 +12,26 @@ class _Lenient(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
+class FunctionPiece(_Lenient):
+    """A function's name and arguments, or a piece of the latter."""
+
+    name: str | None = None
+    arguments: str | None = None
+
+
+class ToolPiece(_Lenient):
+    """A tool call, or a piece of one."""
+
+    index: int | None = None
+    id: str | None = None
+    function: FunctionPiece = FunctionPiece()
+
+
 class Message(_Lenient):
-    """The words of an answer, or of a piece of one."""
+    """The words of an answer, or of a piece of one, and what the model wants called."""
 
     content: str | None = None
+    tool_calls: list[ToolPiece] | None = None
 
 
 class Choice(_Lenient):

@@ -10,11 +10,12 @@ from schemas.chat import ChatPrompt, ChatReply, ChatRequest
 from schemas.dead_letters import Reason
 from tests.chats import passage, request
 from tests.deliveries import delivery
-from topics.catalogue import CHAT_PROMPTS, CHAT_REPLIES, CHAT_REQUESTS
+from topics.catalogue import CHAT_PROMPTS, CHAT_REPLIES, CHAT_REQUESTS, EMBEDDING_REQUESTS
 from workers.retriever.prompt import Budget
 from workers.retriever.question import Question
 from workers.retriever.retrieve import Retrieved, Retriever
 from workers.retriever.tools import Tools
+from workers.retriever.vectors import Vectoriser
 from workers.retriever.worker import retrieve, worker
 
 FOUND = Retrieved(Question("How?", "How?"), "minilm-1", (passage(1),), {"key": 1.0})
@@ -36,7 +37,7 @@ class Finding:
 
 async def handled(asked: ChatRequest, result: Retrieved | Exception = FOUND) -> tuple[Outgoing, int]:
     finding = Finding(result)
-    (published,) = await retrieve(delivery(asked), Tools(cast(Retriever, finding), Budget()))
+    (published,) = await retrieve(delivery(asked), Tools(cast(Retriever, finding), Budget(), cast(Vectoriser, None)))
     return published, finding.asked
 
 
@@ -102,8 +103,7 @@ async def test_a_redelivery_gives_the_same_prompt() -> None:
 
 
 def test_the_worker_says_what_it_does() -> None:
-    (subscription,) = worker.subscriptions
-    assert subscription.topic is CHAT_REQUESTS
-    assert subscription.mode == Each(8)
+    modes = {subscription.topic: subscription.mode for subscription in worker.subscriptions}
+    assert modes == {CHAT_REQUESTS: Each(8), EMBEDDING_REQUESTS: Each(2)}
     assert set(worker.publishes) == {CHAT_PROMPTS, CHAT_REPLIES}
     assert UUID(int=1) == FOUND.passages[0].document_id

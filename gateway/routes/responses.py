@@ -1,0 +1,225 @@
+"""OpenAI's responses, answered from the sources: text in, text out."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from starlette.responses import Response
+
+from gateway.asking import begin, question
+from gateway.auth import NEEDS_KEY, Caller
+from gateway.cancelling import letting_go
+from gateway.completing import DEFAULT_MODEL
+from gateway.connections import Connections, Held
+from gateway.continuing import continued
+from gateway.documenting import EVENT_STREAM, problems
+from gateway.exchange import unless_gone
+from gateway.opening import opened
+from gateway.problems import RESPONSES_PATH, Code, Problem, invalid_field
+from gateway.repeating import IdempotencyKey, begin_once, fingerprint
+from gateway.responding import Asked, ResponseEvents, ResponseObject, response_of
+from gateway.routes.completions import MAX_CONTENT, MAX_MESSAGES, Retrieval
+from gateway.routes.search import ANSWERING, ASKING, MAX_QUESTION
+from infra.postgres.turns import Turns
+from schemas.chat import ChatMessage, ChatRequest, Generation
+
+router = APIRouter(tags=["chat"], dependencies=[NEEDS_KEY])
+
+_NOT_HERE = {
+    "background": "a response is waited for or streamed; what became of it tells GET /v1/chat/{id}",
+    "conversation": "go on with previous_response_id, or name millrace.conversation_id",
+    "prompt": "no prompts are stored here: send instructions and input",
+    "tools": "tools pass through /v1/chat/completions",
+    "top_logprobs": "no backend is asked for probabilities",
+}
+"""Fields whose neglect would change what the answer means, and what to do instead."""
+
+
+def _listed(given: object) -> object:
+    return [{"role": "user", "content": given}] if isinstance(given, str) else given
+
+
+class InputText(BaseModel):
+    """A part of a message; only text can be read."""
+
+    type: Literal["input_text", "output_text", "text"]
+    text: str = Field(max_length=MAX_CONTENT)
+
+
+class InputMessage(BaseModel):
+    """A message of the input."""
+
+    type: Literal["message"] = "message"
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Annotated[str, Field(max_length=MAX_CONTENT)] | list[InputText]
+
+    def plain(self) -> ChatMessage:
+        """Return the message as the log carries it."""
+        parts = self.content if isinstance(self.content, str) else "\n".join(part.text for part in self.content)
+        return ChatMessage(role="system" if self.role == "developer" else self.role, content=parts)
+
+
+class TextFormat(BaseModel):
+    """The form that the answer is to have; whether it can is the backend's to say."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    type: Literal["text", "json_object", "json_schema"]
+    name: str | None = None
+    description: str | None = None
+    form: dict[str, Any] | None = Field(default=None, alias="schema")
+    strict: bool | None = None
+
+    def plain(self) -> dict[str, Any] | None:
+        """Return the form in the words of the chat completions, which backends know. Raises Problem."""
+        if self.type != "json_schema":
+            return None if self.type == "text" else {"type": self.type}
+        if not self.name or self.form is None:
+            raise invalid_field("/text/format", "a json_schema has a name and a schema")
+        return {"type": self.type, "json_schema": self.model_dump(exclude={"type"}, exclude_none=True)}
+
+
+class TextOptions(BaseModel):
+    """How the answer is written."""
+
+    format: TextFormat = TextFormat(type="text")
+
+
+class ResponseRequest(BaseModel):
+    """OpenAI's request for a response; fields that change nothing about the answer here are ignored.
+
+    https://platform.openai.com/docs/api-reference/responses/create
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"model": DEFAULT_MODEL, "input": "Who fixed the timeout?"}]}
+    )
+
+    model: str = Field(default=DEFAULT_MODEL, max_length=200)
+    input: Annotated[
+        list[InputMessage],
+        Field(min_length=1, max_length=MAX_MESSAGES),
+        BeforeValidator(_listed, json_schema_input_type=str | list[InputMessage]),
+    ]
+    instructions: str | None = Field(default=None, max_length=MAX_CONTENT)
+    previous_response_id: str | None = None
+    """An answer that was stored: the conversation up to it is read before the input."""
+    stream: bool | None = False
+    store: bool | None = True
+    """False leaves no conversation behind: such a response cannot be gone on from."""
+    max_output_tokens: int | None = Field(default=None, ge=1)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    text: TextOptions = TextOptions()
+    metadata: dict[str, str] | None = Field(default=None, max_length=16)
+    background: Any = None
+    conversation: Any = None
+    prompt: Any = None
+    tools: Any = None
+    top_logprobs: Any = None
+    millrace: Retrieval = Retrieval()
+
+    def check(self) -> None:
+        """Raise Problem for what cannot be done here."""
+        for name, instead in _NOT_HERE.items():
+            if getattr(self, name):
+                raise Problem(Code.UNSUPPORTED_PARAMETER, errors=[{"pointer": f"/{name}", "detail": instead}])
+        if self.previous_response_id is not None and self.millrace.conversation_id is not None:
+            raise invalid_field("/millrace/conversation_id", "previous_response_id names the conversation already")
+        last = self.input[-1].plain()
+        if last.role != "user" or not 0 < len(last.content.strip()) <= MAX_QUESTION:
+            detail = f"the last message is the user's, with 1 to {MAX_QUESTION} characters"
+            raise invalid_field(f"/input/{len(self.input) - 1}", detail)
+
+    def previous(self) -> UUID | None:
+        """Return the request whose answer is gone on from. Raises Problem if the id is none of ours."""
+        if self.previous_response_id is None:
+            return None
+        try:
+            return UUID(self.previous_response_id.removeprefix("resp_"))
+        except ValueError as error:
+            raise _unknown() from error
+
+    def messages(self, earlier: Turns | None) -> list[ChatMessage]:
+        """Return the instructions, the conversation so far, and the input."""
+        told = [ChatMessage(role="system", content=self.instructions)] if self.instructions else []
+        return [*told, *(earlier.messages if earlier else ()), *(message.plain() for message in self.input)]
+
+    def generation(self) -> Generation:
+        """Return the sampling limits. Raises Problem."""
+        return Generation(
+            temperature=self.temperature,
+            max_tokens=self.max_output_tokens,
+            top_p=self.top_p,
+            response_format=self.text.format.plain(),
+        )
+
+    def asked(self) -> Asked:
+        """Return what the response repeats."""
+        return Asked(
+            instructions=self.instructions,
+            max_output_tokens=self.max_output_tokens,
+            metadata=self.metadata or {},
+            previous_response_id=self.previous_response_id,
+            store=self.store is not False,
+            temperature=self.temperature,
+            text=self.text.model_dump(exclude_none=True),
+            top_p=self.top_p,
+        )
+
+
+@router.post(
+    RESPONSES_PATH,
+    response_model=ResponseObject,
+    responses=problems(*ASKING, *ANSWERING, Code.UNSUPPORTED_PARAMETER, Code.REQUEST_NOT_FOUND)
+    | {200: {"content": EVENT_STREAM}},
+)
+async def respond(
+    request: Request, wanted: ResponseRequest, caller: Caller, held: Held, idempotency_key: IdempotencyKey = None
+) -> Response | ResponseObject:
+    """Answer in the shape of OpenAI's responses, whole or as events. A client that hangs up cancels the answer."""
+    wanted.check()
+    asked = await _asked(held, caller.workspace, wanted, idempotency_key)
+    if idempotency_key is None:
+        exchange = await begin(held, asked)
+    else:
+        exchange = await begin_once(held, asked, fingerprint(request.url.path, wanted))
+    if wanted.stream:
+        return await opened(request, held, exchange, ResponseEvents(exchange, wanted.asked(), wanted.model))
+    with letting_go(held, exchange):
+        return response_of(exchange, wanted.asked(), await unless_gone(request, exchange.end()))
+
+
+async def _asked(held: Connections, workspace: str, wanted: ResponseRequest, key: str | None) -> ChatRequest:
+    earlier = await _earlier(held, workspace, wanted)
+    return await question(
+        held,
+        workspace,
+        # A query is answered like a chat, and leaves nothing behind.
+        purpose="query" if wanted.store is False else "chat",
+        messages=wanted.messages(earlier),
+        model="" if wanted.model == DEFAULT_MODEL else wanted.model,
+        generation=wanted.generation(),
+        stream=bool(wanted.stream),
+        retrieve=wanted.millrace.retrieve,
+        top_k=wanted.millrace.top_k,
+        filters=wanted.millrace.filters,
+        conversation_id=earlier.conversation_id if earlier else wanted.millrace.conversation_id,
+        idempotency_key=key,
+    )
+
+
+async def _earlier(held: Connections, workspace: str, wanted: ResponseRequest) -> Turns | None:
+    previous = wanted.previous()
+    if previous is None:
+        return None
+    try:
+        return await continued(held, workspace, previous)
+    except Problem as problem:
+        raise _unknown() from problem
+
+
+def _unknown() -> Problem:
+    detail = "there is no stored response of this id to go on from"
+    return Problem(Code.REQUEST_NOT_FOUND, errors=[{"pointer": "/previous_response_id", "detail": detail}])

@@ -1,0 +1,38 @@
+from typing import Any, cast
+
+import pytest
+
+from schemas.chat import ChatMessage, FunctionCall, Interaction, ToolCall
+from schemas.event import now
+from tests.chats import request
+from tests.deliveries import delivery
+from workers.archivist import store
+from workers.archivist.worker import archive
+
+CALL = ToolCall(id="a", function=FunctionCall(name="days_left", arguments="{}"))
+
+
+def interaction(answer: str, *calls: ToolCall) -> Interaction:
+    asked = request(answer or "Called?")
+    return Interaction(
+        workspace="acme",
+        request_id=asked.request_id,
+        conversation_id=asked.conversation_id,
+        question=ChatMessage(role="user", content="How many days?"),
+        answer=answer,
+        tool_calls=calls,
+        asked_at=now(),
+        answered_at=now(),
+    )
+
+
+async def test_a_call_of_a_tool_is_no_answer_to_keep(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[Any] = []
+
+    async def write(pool: object, conversations: object, interactions: list[Any]) -> None:
+        kept.extend(interactions)
+
+    monkeypatch.setattr(store, "write", write)
+    bodies = [interaction("", CALL), interaction("I look it up.", CALL), interaction("Seven.")]
+    await archive([delivery(body) for body in bodies], cast(Any, None))
+    assert [row.answer for row in kept] == ["I look it up.", "Seven."]

@@ -1,0 +1,113 @@
+from datetime import timedelta
+from typing import cast
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from infra.errors import Permanent, Transient
+from infra.models.encoder import Encoder, FloatArray, Use
+from infra.models.hashed import HashEncoder
+from infra.postgres.indexes import Index
+from schemas.chat import ChatReply, ReplyTo
+from schemas.dead_letters import Reason
+from schemas.embedding import EmbeddingRequest
+from schemas.event import now
+from tests.deliveries import delivery
+from topics.catalogue import CHAT_REPLIES
+from workers.retriever.prompt import Budget
+from workers.retriever.retrieve import Retriever
+from workers.retriever.tools import Tools
+from workers.retriever.vectors import SLICE, Vectoriser
+from workers.retriever.worker import encode
+
+LIVE = Index("hash-1", "chunks_hash-1", "hash-64", 64, "live")
+
+
+class Sided(HashEncoder):
+    """Encodes questions the other way round, and remembers how many texts came at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[tuple[Use, int]] = []
+
+    async def _vectors(self, texts: list[str], use: Use) -> FloatArray:  # type: ignore[override]
+        self.batches.append((use, len(texts)))
+        vectors = await super()._vectors(texts, use)
+        return vectors if use == "document" else -vectors
+
+
+def asked(*texts: str, within: float = 60, **fields: object) -> EmbeddingRequest:
+    values: dict[str, object] = {
+        "workspace": "acme",
+        "request_id": UUID(int=7),
+        "texts": texts,
+        "reply_to": ReplyTo(partition=3, gateway="gateway-1"),
+        "accepted_at": now(),
+        "deadline": now() + timedelta(seconds=within),
+    }
+    return EmbeddingRequest.model_validate({**values, **fields})
+
+
+async def replied(request: EmbeddingRequest, encoder: Encoder | None = None) -> ChatReply:
+    async def live() -> Index:
+        return LIVE
+
+    vectoriser = Vectoriser(live, lambda index: encoder or HashEncoder())
+    (published,) = await encode(delivery(request), Tools(cast(Retriever, None), Budget(), vectoriser))
+    assert (published.topic, published.partition) == (CHAT_REPLIES, 3)
+    body = published.body
+    assert isinstance(body, ChatReply)
+    assert (body.request_id, body.gateway, body.sequence) == (request.request_id, "gateway-1", 0)
+    return body
+
+
+def rows(reply: ChatReply) -> FloatArray:
+    assert reply.embeddings is not None
+    return np.frombuffer(reply.embeddings.vectors, "<f4").reshape(-1, reply.embeddings.dimension)
+
+
+async def test_texts_become_the_vectors_that_documents_have_in_their_order() -> None:
+    texts = [f"mill number {number}" for number in range(SLICE + 3)]
+    encoder = Sided()
+    reply = await replied(asked(*texts, model="hash-64"), encoder)
+    assert np.array_equal(rows(reply), await HashEncoder().encode_documents(texts))
+    assert encoder.batches == [("document", SLICE), ("document", 3)]
+    assert (reply.kind, reply.model, reply.usage.prompt_tokens) == ("final", "hash-64", 3 * len(texts))
+    assert ChatReply.model_validate_json(reply.model_dump_json()) == reply
+
+
+async def test_the_side_of_questions_can_be_asked_for() -> None:
+    reply = await replied(asked("mill", "wheel", use="query"), Sided())
+    assert np.array_equal(rows(reply), -(await HashEncoder().encode_documents(["mill", "wheel"])))
+
+
+async def test_an_index_that_was_switched_meanwhile_is_no_substitute() -> None:
+    reply = await replied(asked("mill", model="all-MiniLM-L6-v2"))
+    assert (reply.kind, reply.error and reply.error.code) == ("error", "unknown_model")
+
+
+async def test_an_expired_request_is_answered_and_not_encoded() -> None:
+    encoder = Sided()
+    reply = await replied(asked("mill", within=-1), encoder)
+    assert (reply.error and reply.error.code, encoder.batches) == ("deadline_passed", [])
+
+
+class Failing(HashEncoder):
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    async def _vectors(self, texts: object, use: Use) -> FloatArray:
+        raise self.error
+
+
+async def test_a_text_that_the_encoder_refuses_is_told() -> None:
+    reply = await replied(asked("mill"), Failing(Permanent(Reason.REFUSED_BY_SINK, "the text was: secret")))
+    assert reply.error is not None
+    assert (reply.error.code, "secret" in reply.error.detail) == ("text_refused", False)
+
+
+async def test_an_encoder_that_is_away_is_waited_for() -> None:
+    with pytest.raises(Transient):
+        await replied(asked("mill"), Failing(Transient("encoder", "away")))

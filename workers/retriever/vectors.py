@@ -1,0 +1,56 @@
+"""Encodes texts for whoever asks the gateway for vectors."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import numpy as np
+
+from infra.models.encoder import Encoder, FloatArray
+from infra.postgres.indexes import Index
+from schemas.chat import Embeddings
+from schemas.embedding import EmbeddingRequest
+from schemas.event import now
+
+SLICE = 32
+"""Texts encoded before others have their turn: the encoder is shared with the embedder and with questions."""
+
+
+class UnknownModelError(Exception):
+    """The live index has another model than the one asked for."""
+
+
+class LateError(Exception):
+    """The deadline has come before the last text."""
+
+
+class Vectoriser:
+    """Encodes with the model of the live index, on the side that is asked for."""
+
+    def __init__(self, live: Callable[[], Awaitable[Index]], encoder_of: Callable[[Index], Encoder]) -> None:
+        self._live = live
+        self._encoder_of = encoder_of
+
+    async def vectors(self, request: EmbeddingRequest) -> tuple[Embeddings, int]:
+        """Return the vectors of the texts, and how many tokens were read (0 where the encoder does not count).
+
+        Raises UnknownModelError, LateError, and what the encoder raises.
+        """
+        index = await self._live()
+        if request.model not in ("", index.model):
+            raise UnknownModelError(index.model)
+        encoder = self._encoder_of(index)
+        slices = [request.texts[at : at + SLICE] for at in range(0, len(request.texts), SLICE)]
+        rows: list[FloatArray] = []
+        tokens = 0
+        for texts in slices:
+            if now() >= request.deadline:
+                raise LateError
+            rows.append(await _encoded(encoder, texts, request.use))
+            tokens += await encoder.count_tokens(texts)
+        whole = np.concatenate(rows).astype("<f4")
+        return Embeddings(model=index.model, dimension=encoder.dimension, vectors=whole.tobytes()), tokens
+
+
+async def _encoded(encoder: Encoder, texts: Sequence[str], use: str) -> FloatArray:
+    if use == "document":
+        return await encoder.encode_documents(texts)
+    return np.stack([await encoder.encode_query(text) for text in texts])
