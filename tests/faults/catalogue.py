@@ -35,6 +35,7 @@ FAULTS = {
     36: "partial multi-sink write",
     37: "gateway restart with requests in flight",
     40: "backlog",
+    42: "model crash or hang",
     43: "wrong dimension or NaN vector",
     45: "replay over live traffic",
     46: "redrive of an old dead letter",

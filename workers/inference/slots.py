@@ -49,9 +49,10 @@ class Slots:
         self._give()
         try:
             with waiting():
-                return await given
+                # Shielded: a future cancelled with its task could not be given the turn, which would be lost.
+                return await asyncio.shield(given)
         except asyncio.CancelledError:
-            if given.done() and not given.cancelled():
+            if given.done():
                 # Given and cancelled in one step of the loop: the slot must go on to the next.
                 self._end(given.result(), None)
             else:
