@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -17,22 +18,54 @@ from rich.table import Table
 from infra.cli.ledger import recent_lag
 from infra.cli.progress import Progress
 from infra.cli.terminal import AsJson, CommandError, Status, command, err, out, plain, print_json
+from infra.llama.weights import PINNED, WeightsError, checked
 from infra.local import control
 from infra.local.doctor import Verdict, examine
 from infra.local.record import StackRecord, State
+from infra.local.servers.llm import INSTALL
 from infra.local.state import GATEWAY, Home, environment
 from infra.local.supervisor import OccupiedError
-from infra.local.table import NAMES, chosen
+from infra.local.table import LLM, NAMES, chosen
 
 SHOWN = {
     "gateway": GATEWAY,
     "kafka": "KAFKA_BOOTSTRAP_SERVERS",
     "neo4j": "NEO4J_URI",
     "door": "QDRANT_URL",
+    "llm": "INFERENCE_URL",
 }
 """Addresses without a secret in them."""
 MB = 1_000_000
 COLOURS = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILED: "red"}
+
+
+NO_LLM = "none"
+LLM_HELP = "Run a language model here: smollm2, or the path of a GGUF file; none goes back to quoting. Remembered."
+
+
+def _llm(home: Home, given: str | None) -> str:
+    """Return the language model to run, empty for none: the remembered one unless another, or none, is `given`."""
+    if given is None:
+        remembered = control.remembered_llm(home)
+        if remembered and not os.environ.get("INFERENCE_URL"):
+            _need_llama()
+        return remembered
+    if given == NO_LLM:
+        return ""
+    if os.environ.get("INFERENCE_URL"):
+        message = "INFERENCE_URL names a model server already"
+        raise CommandError(Status.USAGE, message, "unset it, or leave --llm out")
+    _need_llama()
+    try:
+        return given if given in PINNED else str(checked(given))
+    except WeightsError as fault:
+        raise CommandError(Status.USAGE, f"--llm: {fault}") from fault
+
+
+def _need_llama() -> None:
+    """Raise CommandError unless llama.cpp is installed: known before anything is started, or stopped again."""
+    if find_spec("xllamacpp") is None:
+        raise CommandError(Status.FAILED, "no llama.cpp: the extra `llama` is not installed", f"`{INSTALL}`")
 
 
 def _names(only: str | None, *, workers: bool) -> tuple[str, ...]:
@@ -43,11 +76,12 @@ def _names(only: str | None, *, workers: bool) -> tuple[str, ...]:
 
 
 @command
-async def up(
+async def up(  # noqa: PLR0917 - options
     only: Annotated[str | None, typer.Option(help=f"Start only these, with commas: {', '.join(NAMES)}.")] = None,
     workers: Annotated[bool, typer.Option("--workers/--no-workers", help="Start workers and gateway too.")] = True,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and stop everything at Ctrl-C.")] = False,
     timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds to wait until all is ready.")] = 300,
+    llm: Annotated[str | None, typer.Option(help=LLM_HELP, metavar="MODEL")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Start the local stack, or take over what runs of it, and return when it is ready."""
@@ -55,7 +89,10 @@ async def up(
     names = _names(only, workers=workers)
     began = time.monotonic()
     try:
-        started = control.start(home, names)
+        model = _llm(home, llm)
+        # A part of the stack is just that part, unless the model was asked for with it.
+        names += (LLM,) if model and (llm or only is None) else ()
+        started = control.start(home, names, model)
         with Progress(shown=not as_json) as progress:
             record = await control.wait_ready(home, started, timeout_s, progress.show)
     except asyncio.CancelledError:

@@ -18,8 +18,8 @@ from infra.local import processes
 from infra.local.processes import adopt
 from infra.local.record import StackRecord, State
 from infra.local.state import Home, outside
-from infra.local.supervisor import held, supervisor_of
-from infra.local.table import NAMES, SERVERS
+from infra.local.supervisor import LLM_OPTION, held, supervisor_of
+from infra.local.table import LLM, NAMES, SERVERS
 
 LOOK_EVERY_S = 0.1
 TRIES = 3
@@ -52,30 +52,38 @@ class Usage:
     pss_bytes: int | None
 
 
-def start(home: Home, names: tuple[str, ...]) -> "subprocess.Popen[bytes] | None":
+def start(home: Home, names: tuple[str, ...], llm: str = "") -> "subprocess.Popen[bytes] | None":
     """Start a supervisor for `names` in a session of its own; None if one already keeps them all.
 
-    A supervisor that keeps fewer is asked to leave, and the new one adopts what runs.
+    A supervisor that keeps fewer, or another language model than `llm` (empty for none), is asked to leave, and the
+    new one adopts what runs.
     """
     record = StackRecord.read(home.record)
     running = supervisor_of(record)
     if running is not None and record is not None:
-        if set(names) <= set(record.wanted) and record.outside == outside(os.environ):
+        if set(names) <= set(record.wanted) and record.outside == outside(os.environ) and record.llm == llm:
             return None
         # What runs stays wanted: the new one adopts it.
-        names = tuple(name for name in NAMES if name in {*names, *record.wanted})
+        known = (*NAMES, LLM) if llm else NAMES
+        names = tuple(name for name in known if name in {*names, *record.wanted})
         with contextlib.suppress(psutil.NoSuchProcess):
             running.send_signal(signal.SIGUSR1)
     home.create()
     log = home.log("supervisor")
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "infra.local.supervisor", str(home.root), *names],
+            [sys.executable, "-m", "infra.local.supervisor", str(home.root), *names, f"{LLM_OPTION}{llm}"],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+
+def remembered_llm(home: Home) -> str:
+    """Return the language model that the last `up` ran, empty for none. Raises ValueError for an unreadable record."""
+    record = StackRecord.read(home.record)
+    return record.llm if record is not None else ""
 
 
 async def wait_ready(
@@ -175,7 +183,8 @@ async def _stop_left_behind(home: Home) -> bool:
     if record is None:
         return False
     found = False
-    for names in (("gateway",), ("stream", "models"), tuple(name for name in SERVERS if name != "kafka"), ("kafka",)):
+    servers = (*(name for name in SERVERS if name != "kafka"), LLM)
+    for names in (("gateway",), ("stream", "models"), servers, ("kafka",)):
         left = [child for name in names if name in record.processes and (child := adopt(record.processes[name]))]
         found = found or bool(left)
         numbers = {"postgres": signal.SIGINT}

@@ -15,12 +15,14 @@ from pathlib import Path
 
 import psutil
 
+from infra.llama.weights import PINNED, WeightsError, checked
 from infra.local import artifacts, outside
 from infra.local.ports import NoFreePortError, choose
 from infra.local.processes import adopt
 from infra.local.program import StartError
 from infra.local.record import StackRecord
 from infra.local.servers import java, postgres
+from infra.local.servers.llm import INSTALL
 from infra.local.state import Home
 from infra.local.supervisor import supervisor_of
 from infra.local.together import together
@@ -145,7 +147,8 @@ def postgres_account() -> Finding:
 
 def downloads() -> Finding:
     """Whether the cache holds everything, unaltered; else whether the rest can be fetched."""
-    names = (*artifacts.programs(), *artifacts.models())
+    # A language model is fetched only where one was asked for: `llm` looks at it.
+    names = (*artifacts.programs(), *(name for name in artifacts.models() if name not in PINNED.values()))
     wanted = [one for name in names for one in artifacts.named(name)]
     where = artifacts.cache_folder()
     missing = artifacts.unfit(wanted, where)
@@ -163,6 +166,26 @@ def downloads() -> Finding:
         remedy = "check the network, or name a mirror with MILLRACE_JAR_REPOSITORY"
         return Finding("downloads", Verdict.FAILED, f"{detail}; no answer from the repository: {fault}", remedy)
     return Finding("downloads", Verdict.WARNING, detail, "`millrace up` fetches them")
+
+
+def llm(home: Home) -> Finding:
+    """The language model of the local stack, where one was asked for."""
+    record = StackRecord.read(home.record)
+    if record is None or not record.llm:
+        return Finding("llm", Verdict.OK, "none asked for; `millrace up --llm smollm2` runs one")
+    try:
+        detail = f"{record.llm}, xllamacpp {version('xllamacpp')}"
+    except PackageNotFoundError:
+        return Finding("llm", Verdict.FAILED, f"{record.llm}, but the extra `llama` is not installed", f"`{INSTALL}`")
+    if record.llm in PINNED:
+        if artifacts.unfit(artifacts.named(PINNED[record.llm]), artifacts.cache_folder()):
+            return Finding("llm", Verdict.WARNING, f"{detail}: its weights are missing", "`millrace up` fetches them")
+        return Finding("llm", Verdict.OK, detail)
+    try:
+        checked(record.llm)
+    except WeightsError as fault:
+        return Finding("llm", Verdict.FAILED, str(fault), "`millrace up --llm` with another file, or `--llm none`")
+    return Finding("llm", Verdict.OK, detail)
 
 
 def state_folder(home: Home) -> Finding:
@@ -213,6 +236,7 @@ async def examine(home: Home, given: Mapping[str, str] | None = None) -> list[Fi
         packages,
         postgres_account,
         downloads,
+        lambda: llm(home),
         lambda: state_folder(home),
         lambda: stack(home),
     ]

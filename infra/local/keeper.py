@@ -131,8 +131,7 @@ class Keeper:
                 self._enter(State.READY)
                 if not self.ready.done():
                     self.ready.set_result(None)
-                status = await exited
-                why = "ended" if status is None else f"ended with status {status}"
+                why = await self._until_gone_or_silent(program, exited)
             elif exited.done():
                 why = f"ended with status {exited.result()} before it answered"
             else:
@@ -144,6 +143,21 @@ class Keeper:
         self._ends = 1 if steady else self._ends + 1
         self._enter(State.RESTARTING, why)
         await processes.stop(self._child, program.stop_signal, program.stop_within_s)
+
+    async def _until_gone_or_silent(self, program: Program, exited: "asyncio.Task[int | None]") -> str:
+        """Wait until the process has ended, or has not answered for too long where it is asked; return which."""
+        while True:
+            await asyncio.wait({exited}, timeout=program.ask_every_s)
+            if exited.done():
+                return "ended" if exited.result() is None else f"ended with status {exited.result()}"
+            answered = asyncio.create_task(self._answers(program))
+            await asyncio.wait({exited, answered}, timeout=program.silent_s, return_when=asyncio.FIRST_COMPLETED)
+            silent = not answered.done() and not exited.done()
+            answered.cancel()
+            if silent:
+                return f"did not answer for {program.silent_s:.0f} s"
+            if self.record.state is not State.READY:
+                self._enter(State.READY)
 
     async def _again(self) -> None:
         """Start it again after a pause, however often that takes."""

@@ -48,6 +48,10 @@ class Program:
     stop_signal: int = 15
     start_within_s: float = 90
     stop_within_s: float = 15
+    ask_every_s: float | None = None
+    """How often it is asked again once it was ready; None for never. One that ends is noticed in any case."""
+    silent_s: float = 30
+    """Seconds without an answer after which one that is asked is ended and started again."""
 
     @property
     def fingerprint(self) -> str:
@@ -93,5 +97,5 @@ class Site:
 
     def environment(self) -> dict[str, str]:
         """Return the variables by which the processes of this stack reach each other."""
-        made = addresses(self.home, self.secrets, self.record.ports) | {"MILLRACE_HOME": str(self.home.root)}
-        return replaced(made, self.record.outside)
+        made = addresses(self.home, self.secrets, self.record.ports, self.record.llm)
+        return replaced(made | {"MILLRACE_HOME": str(self.home.root)}, self.record.outside)

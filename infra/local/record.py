@@ -66,6 +66,8 @@ class StackRecord:
     """Folders outside of the state folder, by what they hold."""
     outside: dict[str, str] = field(default_factory=dict)
     """Variables of outside servers, as `up` found them in its environment. May hold secrets: never shown."""
+    llm: str = ""
+    """The language model that runs here: the name of a pinned one or the path of a file; empty for none."""
     processes: dict[str, ProcessRecord] = field(default_factory=dict)
 
     @classmethod

@@ -9,6 +9,7 @@ leaves the servers running if it is killed.
 
 import asyncio
 import os
+import signal
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -20,22 +21,29 @@ from infra.local.keeper import Keeper
 from infra.local.program import Site
 from infra.local.record import ProcessRecord, StackRecord, State
 from infra.local.state import ADDRESSES, Home, Secrets, environment, outside
-from infra.local.table import SERVERS, Unit, chosen, units
+from infra.local.table import LLM, Unit, chosen, units
 from infra.local.together import together
 
 ROTATE_EVERY_S = 10
+RETIRED_WITHIN_S = 5
 
 
 class Stack:
     """The servers and processes of one state folder."""
 
-    def __init__(self, home: Home, *, tied: bool, given: Mapping[str, str] | None = None) -> None:
-        """Read what `home` holds. `tied` processes end with this one. Raises ValueError for an unreadable record."""
+    def __init__(
+        self, home: Home, *, tied: bool, given: Mapping[str, str] | None = None, llm: str | None = None
+    ) -> None:
+        """Read what `home` holds. `tied` processes end with this one. Raises ValueError for an unreadable record.
+
+        `llm` is the language model to run, empty for none; None keeps the one that `home` remembers.
+        """
         home.create()
         secrets = Secrets.ensure(home)
         self.home = home
         self.record = StackRecord.read(home.record) or StackRecord()
         self.record.outside = outside(os.environ if given is None else given)
+        self.record.llm = self.record.llm if llm is None else llm
         self.site = Site(home, secrets, self.record, cache_folder())
         self._tied = tied
         self._units = units(self.site)
@@ -45,14 +53,14 @@ class Stack:
     @classmethod
     @asynccontextmanager
     async def start(
-        cls, home: Path | Home, only: set[str] | None = None, *, workers: bool = False
+        cls, home: Path | Home, only: set[str] | None = None, *, workers: bool = False, llm: str | None = None
     ) -> AsyncIterator["Stack"]:
         """Bring up what is asked for, as children of this process, and stop it at the end.
 
         `only` names units (see `infra.local.table`); an empty set starts nothing until `ensure` asks for it.
         Raises StartError, ArtifactError.
         """
-        stack = cls(home if isinstance(home, Home) else Home.find(home), tied=True)
+        stack = cls(home if isinstance(home, Home) else Home.find(home), tied=True, llm=llm)
         try:
             await stack.bring_up(chosen(only, workers=workers))
             yield stack
@@ -70,8 +78,17 @@ class Stack:
 
     async def bring_up(self, names: tuple[str, ...]) -> None:
         """Start `names` beside each other and return when each is ready. Raises the first StartError."""
+        await self._retire_llm()
         self._settle_ports(names)
         await together(*(self.ensure(name) for name in names))
+
+    async def _retire_llm(self) -> None:
+        """End a language model that an earlier start ran and this one does not want."""
+        if self.record.llm:
+            return
+        self.record.ports.pop(LLM, None)
+        if (record := self.record.processes.pop(LLM, None)) and (left := processes.adopt(record)):
+            await processes.stop(left, signal.SIGTERM, RETIRED_WITHIN_S)
 
     def _settle_ports(self, names: tuple[str, ...]) -> None:
         """Forget remembered ports that a stranger has taken meanwhile, and choose those of all servers.
@@ -83,7 +100,7 @@ class Stack:
             known = self.record.processes.get(name)
             if name not in self._keepers and (known is None or processes.adopt(known) is None):
                 self.site.forget_taken_ports(self._units[name].ports)
-            if name in SERVERS and not self._is_outside(name):
+            if name in ADDRESSES and not self._is_outside(name):
                 for port in self._units[name].ports:
                     self.site.port(port)
 
@@ -101,7 +118,7 @@ class Stack:
         await asyncio.shield(self._keepers[name].ready)
 
     def _is_outside(self, name: str) -> bool:
-        return name in SERVERS and ADDRESSES[name][0] in self.record.outside
+        return name in ADDRESSES and ADDRESSES[name][0] in self.record.outside
 
     def _keep(self, unit: Unit) -> None:
         record = self.record.processes.setdefault(unit.name, ProcessRecord(unit.name))

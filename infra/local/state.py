@@ -11,9 +11,10 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from infra.llama.weights import called
 from infra.local.record import StackRecord
 
 GATEWAY = "MILLRACE_GATEWAY_URL"
@@ -24,6 +25,7 @@ ADDRESSES = {
     "valkey": ("REDIS_URL",),
     "door": ("QDRANT_URL", "QDRANT_API_KEY"),
     "objects": ("OBJECT_STORE_URL",),
+    "llm": ("INFERENCE_URL", "INFERENCE_API_KEY", "INFERENCE_MODEL"),
 }
 """Variables by server. The first one, given in the environment, replaces the server by an outside one."""
 
@@ -115,6 +117,8 @@ class Secrets:
     valkey: str
     door: str
     secret_key: str
+    llm: str = ""
+    """Empty in a folder that was made before there was one."""
 
     def __repr__(self) -> str:
         return "Secrets(…)"
@@ -131,7 +135,7 @@ class Secrets:
     def ensure(cls, home: Home) -> "Secrets":
         """Return the secrets of `home`, generated on first use."""
         if (known := cls.read(home)) is not None:
-            return known
+            return known if known.llm else known._with_llm(home)
         made = cls(
             stack=secrets.token_hex(4),
             postgres=secrets.token_urlsafe(24),
@@ -140,8 +144,13 @@ class Secrets:
             door=secrets.token_urlsafe(24),
             secret_key=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         )
-        write_private(home.secrets, json.dumps(asdict(made), indent=1))
-        return made
+        return made._with_llm(home)
+
+    def _with_llm(self, home: Home) -> "Secrets":
+        """Return these with a key for the model server, and keep them."""
+        whole = replace(self, llm=secrets.token_urlsafe(24))
+        write_private(home.secrets, json.dumps(asdict(whole), indent=1))
+        return whole
 
 
 def outside(given: Mapping[str, str]) -> dict[str, str]:
@@ -153,8 +162,11 @@ def outside(given: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def addresses(home: Home, secrets: Secrets, ports: Mapping[str, int]) -> dict[str, str]:
-    """Return the variables of the servers that this stack runs itself, as far as their ports are known."""
+def addresses(home: Home, secrets: Secrets, ports: Mapping[str, int], llm: str = "") -> dict[str, str]:
+    """Return the variables of the servers that this stack runs itself, as far as their ports are known.
+
+    `llm` is the language model that it runs, empty for none.
+    """
     at = "127.0.0.1"
     made = {"OBJECT_STORE_URL": home.objects.as_uri(), "MILLRACE_SECRET_KEY": secrets.secret_key}
     if port := ports.get("kafka"):
@@ -167,6 +179,9 @@ def addresses(home: Home, secrets: Secrets, ports: Mapping[str, int]) -> dict[st
         made["REDIS_URL"] = f"redis://:{secrets.valkey}@{at}:{port}/0"
     if port := ports.get("door"):
         made |= {"QDRANT_URL": f"http://{at}:{port}", "QDRANT_API_KEY": secrets.door}
+    if llm and (port := ports.get("llm")):
+        made |= {"INFERENCE_URL": f"http://{at}:{port}/v1", "INFERENCE_API_KEY": secrets.llm}
+        made["INFERENCE_MODEL"] = called(llm)
     if port := ports.get("gateway"):
         made[GATEWAY] = f"http://{at}:{port}"
     return made
@@ -194,6 +209,6 @@ def environment(home: Path | Home | None = None) -> dict[str, str]:
     made: dict[str, str] = {}
     record, known = StackRecord.read(found.record), Secrets.read(found)
     if record is not None and known is not None:
-        made = replaced(addresses(found, known, record.ports), record.outside)
+        made = replaced(addresses(found, known, record.ports, record.llm), record.outside)
     made["MILLRACE_HOME"] = str(found.root)
     return replaced(made, os.environ)

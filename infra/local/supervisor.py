@@ -1,4 +1,6 @@
-"""The detached process that keeps a stack running: `python -m infra.local.supervisor HOME UNIT…`, started by `up`.
+"""The detached process that keeps a stack running, started by `up`.
+
+    python -m infra.local.supervisor HOME UNIT… [--llm=MODEL]
 
 SIGTERM stops everything in order; SIGUSR1 makes it leave and keep everything running, for a successor that knows of
 more units; SIGKILL does the same less politely. One supervisor per state folder: it holds `lock` while it lives.
@@ -25,6 +27,8 @@ from infra.local.record import StackRecord, State
 from infra.local.stack import Stack
 from infra.local.state import Home
 
+LLM_OPTION = "--llm="
+"""Before the language model to run; nothing after it means none. Without it the remembered one runs."""
 LOCK_WITHIN_S = 60
 """A predecessor may be stopping everything in order."""
 
@@ -65,8 +69,8 @@ def supervisor_of(record: StackRecord | None) -> psutil.Process | None:
 class Supervisor:
     """One run of a stack, from start to signal."""
 
-    def __init__(self, home: Home, names: tuple[str, ...]) -> None:
-        self._stack = Stack(home, tied=False)
+    def __init__(self, home: Home, names: tuple[str, ...], llm: str | None = None) -> None:
+        self._stack = Stack(home, tied=False, llm=llm)
         self._names = names
         self._leave = asyncio.Event()
         self._hand_over = False
@@ -132,9 +136,11 @@ class Supervisor:
 def main(arguments: list[str]) -> int:
     """Run as the supervisor of HOME until a signal; return the exit status."""
     home = Home(Path(arguments[0]).absolute())
+    names = tuple(name for name in arguments[1:] if not name.startswith(LLM_OPTION))
+    llm = next((word.removeprefix(LLM_OPTION) for word in arguments[1:] if word.startswith(LLM_OPTION)), None)
 
     async def run() -> int:
-        return await Supervisor(home, tuple(arguments[1:])).run()
+        return await Supervisor(home, names, llm).run()
 
     try:
         with held(home):

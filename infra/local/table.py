@@ -15,6 +15,7 @@ from infra.local.program import LOOPBACK, Program, Server, Site, Tell
 from infra.local.provision import provision
 from infra.local.servers.door import Door
 from infra.local.servers.kafka import Kafka
+from infra.local.servers.llm import Llm
 from infra.local.servers.neo4j import Neo4j
 from infra.local.servers.postgres import Postgres
 from infra.local.servers.valkey import Valkey
@@ -26,6 +27,8 @@ SERVERS: dict[str, Callable[[Site], Server]] = {
     "valkey": Valkey,
     "door": Door,
 }
+LLM = "llm"
+"""The language model: a server that stands in the table only where one was asked for."""
 HOSTS = {
     "stream": ("normalizer", "connectors", "graph_builder", "ledger", "archivist"),
     "models": ("embedder", "retriever", "inference"),
@@ -77,7 +80,7 @@ async def _fetched(names: tuple[str, ...], site: Site, tell: Tell) -> None:
 
 
 def _server(name: str, site: Site) -> Unit:
-    server = SERVERS[name](site)
+    server = Llm(site) if name == LLM else SERVERS[name](site)
 
     async def prepare(tell: Tell) -> None:
         await _fetched(server.artifacts, site, tell)
@@ -148,16 +151,18 @@ NEEDS = {
 }
 OWN = ("stream", "models", "gateway")
 NAMES = (*SERVERS, "model", "topics", "schema", *OWN)
-"""Every unit."""
+"""Every unit that is always there."""
 
 
 def units(site: Site) -> dict[str, Unit]:
-    """Return the whole table."""
+    """Return the whole table, with the language model if the record names one."""
     table = [_server(name, site) for name in SERVERS]
     table.append(_weights(site))
     table += [_step(name, NEEDS[name], site) for name in ("topics", "schema")]
     table += [_host(name, NEEDS[name], site) for name in HOSTS]
     table.append(_gateway(NEEDS["gateway"], site))
+    # Nobody needs it: while it loads, and while it is away, answers are extractive.
+    table += [_server(LLM, site)] if site.record.llm else []
     return {unit.name: unit for unit in table}
 
 

@@ -38,6 +38,7 @@ FAULTS = {
     39: "client disconnect",
     40: "backlog",
     41: "reader that stops reading",
+    42: "model crash or hang",
     43: "wrong dimension or NaN vector",
     45: "replay over live traffic",
     46: "redrive of an old dead letter",

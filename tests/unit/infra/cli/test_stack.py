@@ -108,6 +108,47 @@ def test_an_unknown_unit_is_a_usage_error() -> None:
     assert "there are kafka, postgres" in said
 
 
+def refused_model(*arguments: str) -> str:
+    code, said = millrace("up", "--only", "valkey", "--llm", *arguments)
+    assert code in {1, 2}
+    return " ".join(said.split())
+
+
+def test_a_model_that_cannot_be_run_is_refused_before_anything_starts(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "give the path of a GGUF file, or smollm2" in refused_model(str(tmp_path / "missing.gguf"))
+    monkeypatch.setenv("INFERENCE_URL", "http://gpu.example/v1")
+    assert "INFERENCE_URL names a model server already" in refused_model("smollm2")
+    monkeypatch.delenv("INFERENCE_URL")
+    monkeypatch.setattr(commands, "find_spec", lambda name: None)
+    assert "pip install 'xllamacpp==" in refused_model("smollm2")
+    assert not home.record.exists()
+
+
+def test_the_model_of_the_last_start_is_kept_until_another_or_none_is_named(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.create()
+    monkeypatch.delenv("INFERENCE_URL", raising=False)
+    assert commands._llm(home, None) == ""
+    StackRecord(llm="smollm2").write(home.record)
+    assert commands._llm(home, None) == "smollm2"
+    assert commands._llm(home, "none") == ""
+
+
+def test_doctor_looks_at_the_model(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.create()
+    assert "none asked for" in doctor.llm(home).detail
+    StackRecord(llm=str(tmp_path / "gone.gguf")).write(home.record)
+    assert doctor.llm(home).verdict is Verdict.FAILED
+    StackRecord(llm="smollm2").write(home.record)
+    monkeypatch.setenv("MILLRACE_CACHE", str(tmp_path))
+    assert doctor.llm(home).verdict is Verdict.WARNING
+    monkeypatch.setattr(doctor, "version", lambda name: (_ for _ in ()).throw(doctor.PackageNotFoundError(name)))
+    assert "pip install" in doctor.llm(home).remedy
+
+
 def test_a_record_of_another_version_is_refused(home: Home) -> None:
     home.create()
     home.record.write_text('{"version": 99}')

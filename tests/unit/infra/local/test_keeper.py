@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -174,3 +175,23 @@ def test_pauses_double_up_to_a_cap(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0.4 <= pause(1) <= 0.6
     assert 3.2 <= pause(4) <= 4.8
     assert all(6.4 <= pause(ends) <= 9.6 for ends in (8, 50, 10_000))
+
+
+async def test_a_program_that_falls_silent_is_replaced_where_it_is_asked(tmp_path: Path) -> None:
+    silent = asyncio.Event()
+
+    async def ready() -> None:
+        if silent.is_set():
+            raise NotReady("hangs")
+
+    quiet = unit(ready=ready)
+    assert quiet.program is not None
+    asked = replace(quiet.program(), ask_every_s=0.02, silent_s=0.1)
+    async with kept(Unit("test", program=lambda: asked), tmp_path) as keeper:
+        await keeper.ready
+        first = keeper.record.pid
+        silent.set()
+        await eventually(lambda: keeper.record.state is State.RESTARTING)
+        silent.clear()
+        await eventually(lambda: keeper.record.state is State.READY and keeper.record.pid != first)
+        assert keeper.record.restarts == 1

@@ -1,6 +1,7 @@
 import base64
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,8 +39,19 @@ def test_secrets_are_made_once_and_for_nobody_else(home: Home) -> None:
     first = Secrets.ensure(home)
     assert Secrets.ensure(home) == first
     assert mode(home.secrets) == 0o600
-    assert len({first.postgres, first.neo4j, first.valkey, first.door}) == 4
+    assert len({first.postgres, first.neo4j, first.valkey, first.door, first.llm}) == 5
     assert len(base64.urlsafe_b64decode(first.secret_key)) == 32
+
+
+def test_a_folder_of_before_gets_a_key_for_the_model_server(home: Home) -> None:
+    first = Secrets.ensure(home)
+    held = json.loads(home.secrets.read_text())
+    del held["llm"]
+    home.secrets.write_text(json.dumps(held))
+    second = Secrets.ensure(home)
+    assert second.llm
+    assert second == replace(first, llm=second.llm) == Secrets.ensure(home)
+    assert mode(home.secrets) == 0o600
 
 
 def test_secrets_do_not_show_themselves(home: Home) -> None:
