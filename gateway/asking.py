@@ -10,7 +10,7 @@ from gateway.exchange import Exchange
 from gateway.settings import Purpose
 from infra.kafka.codec import new_envelope
 from infra.telemetry.tracing import inject
-from schemas.chat import ChatMessage, ChatReply, ChatRequest, Generation, SearchFilters
+from schemas.chat import ChatMessage, ChatReply, ChatRequest, Generation, Intent, SearchFilters
 from schemas.event import now
 from schemas.ids import deterministic_id
 from topics.catalogue import CHAT_REQUESTS
@@ -30,6 +30,8 @@ async def question(
     conversation_id: UUID | None = None,
     stream: bool = False,
     idempotency_key: str | None = None,
+    intent: Intent | None = None,
+    cached: bool = True,
 ) -> ChatRequest:
     """Return a question that can be asked now, its replies directed to this gateway.
 
@@ -60,6 +62,8 @@ async def question(
         deadline=accepted_at + held.settings.patience(purpose),
         stream=stream,
         idempotency_key=idempotency_key or "",
+        intent=intent,
+        cached=cached,
     )
 
 

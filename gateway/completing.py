@@ -12,7 +12,7 @@ from gateway.exchange import Exchange
 from gateway.problems import Problem, openai_error
 from gateway.streaming import event
 from infra.kafka.answers import Part
-from schemas.chat import ChatReply, Citation, ToolCall, Usage, markers
+from schemas.chat import ChatReply, Citation, Intent, ToolCall, Usage, markers
 
 DEFAULT_MODEL = "millrace"
 """Model name by which OpenAI's clients ask for whatever this installation answers with."""
@@ -80,6 +80,8 @@ class CompletionSources(BaseModel):
     support: float | None
     served_by: str
     degraded: bool
+    intent: Intent | None
+    """What kind of question it was taken for; null where that was not asked."""
     request_id: UUID
     conversation_id: UUID
 
@@ -192,6 +194,7 @@ def sources_of(reply: ChatReply) -> CompletionSources:
         support=reply.support,
         served_by=reply.served_by,
         degraded=reply.degraded,
+        intent=reply.intent,
         request_id=reply.request_id,
         conversation_id=reply.conversation_id,
     )

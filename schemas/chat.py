@@ -10,6 +10,8 @@ from pydantic import ConfigDict, Field
 from schemas.event import Event, Timestamp, Value, Version
 
 Role = Literal["system", "user", "assistant", "tool"]
+Intent = Literal["code", "reasoning", "general", "creative"]
+"""What kind of question it is, for the choice of a model."""
 MARKER = re.compile(r"\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
 """How an answer cites its passages: [n], [n, m] or [n; m]."""
 
@@ -114,6 +116,10 @@ class ChatRequest(Event):
     """Whether somebody reads along: deltas are published while the answer is written, not only its end."""
     idempotency_key: str = ""
     """The sender's own name for this request; its `request_id` is made of it. Empty where the sender gave none."""
+    intent: Intent | None = None
+    """What the asker says it is; None lets the classifier tell. A named `model` wins over it."""
+    cached: bool = True
+    """Whether an earlier answer to nearly the same question may stand in while no model answers."""
 
 
 class Sentence(Value):
@@ -163,6 +169,10 @@ class ChatPrompt(Event):
     """Inverse document frequency of the question's stemmed terms, for the extractive answerer."""
     messages: tuple[ChatMessage, ...]
     """What a language model is to be sent: policy, history, and last the question below its fenced sources."""
+    question_vector: str = ""
+    """The question's unit vector as base64 of little-endian half floats; empty where nothing was searched."""
+    encoder: str = ""
+    """Model of that vector."""
 
 
 class Citation(Value):
@@ -226,9 +236,12 @@ class ChatReply(Event):
     finish_reason: str = ""
     model: str = ""
     served_by: str = ""
-    """Backend that produced the text: `openai`, `second`, `extractive`; `none` for the list of what was found."""
+    """Backend that produced the text: `openai`, `second`, one of routing.yaml, `extractive`; `cache` for an earlier
+    answer, `none` for the list of what was found."""
     degraded: bool = False
     """Somebody other than the backend asked for has answered, or the answer broke off."""
+    intent: Intent | None = None
+    """What kind of question it was taken for; None where that was not asked."""
     support: float | None = None
     """Topical support of the answer by its sources, 0 to 1; None where the backend does not estimate it."""
     embeddings: Embeddings | None = None
@@ -261,6 +274,7 @@ class Interaction(Event):
     model: str = ""
     served_by: str = ""
     degraded: bool = False
+    intent: Intent | None = None
     usage: Usage = Usage()
     error: ReplyError | None = None
     asked_at: Timestamp

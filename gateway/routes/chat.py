@@ -20,7 +20,7 @@ from gateway.routes.search import ANSWERING, ASKING, Answer, Filters, Question, 
 from gateway.streaming import Stream, event, told
 from infra.kafka.answers import Part
 from infra.postgres.conversations import history
-from schemas.chat import ChatMessage, ChatReply, ChatRequest
+from schemas.chat import ChatMessage, ChatReply, ChatRequest, Intent
 
 router = APIRouter(tags=["chat"], dependencies=[NEEDS_KEY])
 
@@ -41,6 +41,10 @@ class ChatTurn(BaseModel):
     top_k: int = Field(default=5, ge=1, le=100)
     filters: Filters = Filters()
     retrieve: bool = True
+    intent: Intent | None = None
+    """What kind of question it is, where the sender knows better than the classifier."""
+    cached: bool = True
+    """Whether an earlier answer to nearly the same question may stand in while no model answers."""
     stream: bool = False
     """Tell the answer as it is written, in server-sent events `accepted`, `delta`, `final`, `error`."""
 
@@ -118,6 +122,8 @@ async def _asked(held: Connections, workspace: str, turn: ChatTurn, key: str | N
         conversation_id=turn.conversation_id,
         stream=turn.stream,
         idempotency_key=key,
+        intent=turn.intent,
+        cached=turn.cached,
     )
 
 

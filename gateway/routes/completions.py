@@ -19,7 +19,7 @@ from gateway.opening import opened
 from gateway.problems import COMPLETIONS_PATH, invalid_field
 from gateway.repeating import IdempotencyKey, begin_once, fingerprint
 from gateway.routes.search import ANSWERING, ASKING, MAX_QUESTION, Filters
-from schemas.chat import ChatMessage, ChatRequest, Generation, ToolCall
+from schemas.chat import ChatMessage, ChatRequest, Generation, Intent, ToolCall
 
 router = APIRouter(tags=["chat"], dependencies=[NEEDS_KEY])
 
@@ -93,6 +93,10 @@ class Retrieval(BaseModel):
     filters: Filters = Filters()
     conversation_id: UUID | None = None
     """Under which the exchange is kept; the messages are those of the request."""
+    intent: Intent | None = None
+    """What kind of question it is, where the sender knows better than the classifier. A named `model` wins."""
+    cached: bool = True
+    """Whether an earlier answer to nearly the same question may stand in while no model answers."""
 
 
 class CompletionRequest(Tooled):
@@ -184,5 +188,7 @@ async def _asked(held: Connections, workspace: str, wanted: CompletionRequest, k
         top_k=wanted.millrace.top_k,
         filters=wanted.millrace.filters,
         conversation_id=wanted.millrace.conversation_id,
+        intent=wanted.millrace.intent,
+        cached=wanted.millrace.cached,
         idempotency_key=key,
     )

@@ -12,7 +12,7 @@ from gateway.auth import NEEDS_KEY, Caller
 from gateway.connections import Held
 from gateway.documenting import AUTHENTICATED, PUBLISHING, problems
 from gateway.problems import Code
-from schemas.chat import ChatMessage, ChatReply, Citation, Passage, SearchFilters
+from schemas.chat import ChatMessage, ChatReply, Citation, Intent, Passage, SearchFilters
 
 router = APIRouter(tags=["search"], dependencies=[NEEDS_KEY])
 
@@ -81,6 +81,9 @@ class Answer(BaseModel):
     passages: list[Passage]
     model: str
     served_by: str
+    degraded: bool
+    intent: Intent | None
+    """What kind of question it was taken for; null where that was not asked."""
     request_id: UUID
 
 
@@ -123,5 +126,7 @@ def answer_of(reply: ChatReply) -> Answer:
         passages=list(reply.passages),
         model=reply.model,
         served_by=reply.served_by,
+        degraded=reply.degraded,
+        intent=reply.intent,
         request_id=reply.request_id,
     )

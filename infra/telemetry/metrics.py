@@ -65,6 +65,24 @@ class Metric(Enum):
     BACKEND_BEGIN_SECONDS = Definition("histogram", "seconds", "time to the first piece of an answer", ("backend",))
     BACKEND_BREAKER = Definition("gauge", "state", "0 closed, 1 half-open, 2 open: the backend is rested", ("backend",))
     FALLBACKS_TOTAL = Definition("counter", "answers", "answers by another backend", ("wanted", "served_by"))
+    ROUTED_TOTAL = Definition(
+        "counter",
+        "answers",
+        "ends of questions, by who was meant and by intent",
+        ("backend", "model", "intent", "outcome"),
+    )
+    ROUTED_FALLBACKS_TOTAL = Definition(
+        "counter", "answers", "of these, not answered by who was meant", ("backend", "model", "intent")
+    )
+    ROUTED_SECONDS = Definition(
+        "histogram", "seconds", "from taking a question up to its end", ("backend", "model", "intent")
+    )
+    ROUTED_TOKENS_TOTAL = Definition(
+        "counter", "tokens", "tokens as counted by who answered", ("backend", "model", "intent", "kind")
+    )
+    BACKEND_AT_WORK = Definition("gauge", "answers", "answers being written by a backend", ("backend",))
+    ROUTING_RELOADS_TOTAL = Definition("counter", "files", "changed routing files read, by outcome", ("outcome",))
+    ROUTING_CURRENT = Definition("gauge", "state", "1: the routing file is in force as it stands, 0: refused", ())
 
     @property
     def export_name(self) -> str:

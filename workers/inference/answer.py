@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import replace
+from time import monotonic
 
 import stamina
 
@@ -14,15 +15,19 @@ from infra.telemetry.metrics import Metric, count
 from schemas.chat import ChatPrompt, ReplyError
 from schemas.event import now
 from workers.inference.backends.backend import Answer, Backend, RequestRefused
-from workers.inference.breaker import Breaker, Resting
+from workers.inference.breaker import Resting
 from workers.inference.cancels import AskerGone, Cancels
 from workers.inference.cite import citations_in, named
+from workers.inference.embed import LateVectors
+from workers.inference.fleet import Fleet, Member, environments, using
+from workers.inference.intent import Reading, packaged
+from workers.inference.measure import label_of, measured
+from workers.inference.outcome import Outcome
+from workers.inference.router import DEFAULT_NAMES, Plan, Step, plan
+from workers.inference.routing import Routing
 from workers.inference.settings import InferenceSettings
-from workers.inference.slots import Slots
+from workers.inference.slots import Hold, Slots
 from workers.inference.telling import Diverged, Telling
-
-DEFAULT_NAMES = frozenset({"", "default", "millrace"})
-"""Model names that mean whoever answers by default; OpenAI clients must name some model."""
 
 DEADLINE_PASSED = "deadline_passed"
 BACKEND_UNAVAILABLE = "backend_unavailable"
@@ -38,37 +43,28 @@ LONGEST_RETRY_AFTER_S = 5.0
 log = logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """An answer or an error, and who gave it."""
-
-    result: Answer | ReplyError
-    model: str = ""
-    served_by: str = ""
-    degraded: bool = False
-
-
 class Answerer:
-    """The backends of this process; the first is the default, and each is stood in for by those after it."""
+    """Answers with the fleet of this process; its first is the default, and each is stood in for by others."""
 
     def __init__(
-        self, backends: Sequence[Backend], settings: InferenceSettings, cancels: Cancels | None = None
+        self,
+        backends: Sequence[Backend],
+        settings: InferenceSettings,
+        cancels: Cancels | None = None,
+        vectors: LateVectors | None = None,
     ) -> None:
         if not backends:
             raise ValueError("an answerer has at least one backend")
-        self._backends = list(backends)
+        self.fleet = Fleet(environments(backends, settings), Routing())
         self._settings = settings
         self._slots = Slots(settings.concurrency, settings.weights)
         self._cancels = Cancels(settings.cancels_remembered_s) if cancels is None else cancels
-        self._breakers = {
-            backend.name: Breaker(
-                backend.name,
-                failures=settings.breaker_failures,
-                silence_s=settings.breaker_silence_s,
-                rest_s=settings.breaker_rest_s,
-            )
-            for backend in backends
-        }
+        self._vectors = vectors
+
+    async def adopt(self, fleet: Fleet) -> None:
+        """Answer with `fleet` from now on; return when who is no longer in it has ended its last answer."""
+        earlier, self.fleet = self.fleet, fleet
+        await asyncio.gather(*(member.close() for member in earlier.replaced_by(fleet)))
 
     def load(self) -> Load:
         """Return how busy this process is."""
@@ -80,6 +76,7 @@ class Answerer:
         Raises nothing that a backend raises: the asker hears of it instead.
         """
         telling = telling or Telling()
+        started = monotonic()
         try:
             async with self._cancels.heeded(prompt.request):
                 outcome = await self._in_turn(prompt, telling)
@@ -87,91 +84,80 @@ class Answerer:
             outcome = Outcome(ReplyError(code=CANCELLED, detail="the question was cancelled by its asker"))
         if isinstance(outcome.result, Answer):
             telling.complete(outcome.result.text)
-        count(Metric.ANSWERS_TOTAL, outcome.served_by or NOBODY, _label(outcome.result))
+        count(Metric.ANSWERS_TOTAL, outcome.served_by or NOBODY, label_of(outcome.result))
+        measured(outcome, monotonic() - started)
         return outcome
 
     async def _in_turn(self, prompt: ChatPrompt, telling: Telling) -> Outcome:
-        request = prompt.request
-        left = (request.deadline - now()).total_seconds()
+        left = (prompt.request.deadline - now()).total_seconds()
         if left <= 0:
             return _failed(DEADLINE_PASSED, "the deadline had passed before an answer was begun")
         ends_at = asyncio.get_running_loop().time() + max(left - self._settings.reply_margin_s, left / 2)
         try:
-            chain = await self._chain(prompt)
+            planned = await plan(self.fleet, prompt, await self._read(prompt))
         except Transient as error:
             log.warning("the models served are not known", cause=error.detail)
             return _failed(BACKEND_UNAVAILABLE, "the model server cannot be asked for its models now")
-        if not chain:
-            return _failed(UNKNOWN_MODEL, f"no backend serves the model {request.model[:80]!r}")
+        if not planned.wanted:
+            outcome = _failed(UNKNOWN_MODEL, f"no backend serves the model {prompt.request.model[:80]!r}")
+        else:
+            with using(step.member for step in planned.steps):
+                outcome = await self._planned(planned, prompt, telling, ends_at)
+        return replace(outcome, intent=planned.intent, wanted=planned.wanted, wanted_model=planned.model)
+
+    async def _read(self, prompt: ChatPrompt) -> Reading:
+        """Return what kind of question it is; where that decides, and nobody has said it, by a vector of our own."""
+        request = prompt.request
+        decides = request.model in DEFAULT_NAMES and self.fleet.routing.tells_apart(request.workspace)
+        if decides and request.intent is None and not prompt.question_vector and self._vectors is not None:
+            prompt = await self._vectors.embedded(prompt)
+        return packaged().read(prompt)
+
+    async def _planned(self, planned: Plan, prompt: ChatPrompt, telling: Telling, ends_at: float) -> Outcome:
+        request = prompt.request
+        first: Member | None = planned.steps[0].member if planned.steps else None
+        lane, limit = (first.name, first.limit) if first is not None else ("", None)
         async with AsyncExitStack() as holding:
             try:
                 async with asyncio.timeout_at(ends_at):
-                    await holding.enter_async_context(
-                        self._slots.slot(request.workspace, request.accepted_at.timestamp())
+                    hold = await holding.enter_async_context(
+                        self._slots.slot(request.workspace, request.accepted_at.timestamp(), lane, limit)
                     )
             except TimeoutError:
                 return _failed(DEADLINE_PASSED, "the deadline passed while the question waited for its turn")
-            return await self._from(chain, prompt, telling, ends_at)
+            return await self._from(planned, prompt, telling, ends_at, hold)
 
-    async def _chain(self, prompt: ChatPrompt) -> list[Backend]:
-        """Return the backend that is meant and those that may stand in for it; none for an unknown model."""
-        meant = await self._meant(prompt.request.model)
-        if meant is None:
-            return []
-        at = self._backends.index(meant)
-        others = self._backends[at + 1 :] + self._backends[:at]
-        # Whoever wants an answer of a given form, or a tool called, can do nothing with a quotation.
-        wanted = prompt.request.generation
-        quotable = prompt.request.retrieve and prompt.passages and not (wanted.response_format or wanted.calls_tools)
-        return [meant, *(other for other in others if other.writes or quotable)]
-
-    async def _meant(self, model: str) -> Backend | None:
-        """Return the backend that goes by `model`. Raises Transient if one that may serve it cannot tell."""
-        if model in DEFAULT_NAMES:
-            return self._backends[0]
-        for backend in self._backends:
-            if model in (backend.name, backend.model):
-                return backend
-        unsure: Transient | None = None
-        for backend in self._backends:
-            try:
-                if await backend.serves(model):
-                    return backend
-            except Transient as error:
-                unsure = error
-        if unsure is not None:
-            raise unsure
-        return None
-
-    async def _from(self, chain: Sequence[Backend], prompt: ChatPrompt, telling: Telling, ends_at: float) -> Outcome:
+    async def _from(self, planned: Plan, prompt: ChatPrompt, telling: Telling, ends_at: float, hold: Hold) -> Outcome:
         failures: list[ReplyError] = []
-        for backend in chain:
+        for step in planned.steps:
+            backend = step.member.backend
             left = ends_at - asyncio.get_running_loop().time()
-            reserve = min(self._settings.fallback_reserve_s, left / 4) if backend is not chain[-1] else 0.0
+            reserve = min(self._settings.fallback_reserve_s, left / 4) if step is not planned.steps[-1] else 0.0
             try:
-                result = await self._asked(backend, prompt, telling, ends_at - reserve)
+                result = await self._asked(step, prompt, telling, ends_at - reserve, hold)
             except RequestRefused as refused:
                 return Outcome(ReplyError(code=refused.code, detail=refused.detail), backend.model, backend.name)
-            stood_in = backend is not chain[0]
             # That the model is away must not be told as "the sources do not answer".
-            if isinstance(result, Answer) and (backend.writes or not stood_in or not result.abstained):
-                if stood_in:
-                    count(Metric.FALLBACKS_TOTAL, chain[0].name, backend.name)
-                return Outcome(result, result.model or backend.model, backend.name, degraded=stood_in)
+            if isinstance(result, Answer) and (backend.writes or not step.stands_in or not result.abstained):
+                if step.stands_in:
+                    count(Metric.FALLBACKS_TOTAL, planned.wanted, backend.name)
+                return Outcome(result, result.model or backend.model, backend.name, degraded=step.stands_in)
             if telling.said:
                 return _broken_off(backend, prompt, telling, result)
             if isinstance(result, ReplyError):
                 failures.append(result)
-        count(Metric.FALLBACKS_TOTAL, chain[0].name, NOBODY)
-        if prompt.passages:
-            return Outcome(_what_was_found(prompt), served_by=NOBODY, degraded=True)
-        return Outcome(failures[0], chain[0].model, chain[0].name)
+        return _unanswered(planned, prompt, failures)
 
-    async def _asked(self, backend: Backend, prompt: ChatPrompt, telling: Telling, until: float) -> Answer | ReplyError:
+    async def _asked(
+        self, step: Step, prompt: ChatPrompt, telling: Telling, until: float, hold: Hold
+    ) -> Answer | ReplyError:
         """Ask one backend until the loop's time `until`. Raises RequestRefused."""
+        backend = step.member.backend
         try:
             async with asyncio.timeout_at(until):
-                return await self._tried(backend, prompt, telling, until - asyncio.get_running_loop().time())
+                await hold.move(step.member.name, step.member.limit)
+                left = until - asyncio.get_running_loop().time()
+                return await self._tried(step.member, step.addressed(prompt), telling, left)
         except TimeoutError:
             return ReplyError(code=DEADLINE_PASSED, detail=f"{backend.name} gave no answer before the deadline")
         except (Transient, Resting, Diverged) as error:
@@ -182,7 +168,7 @@ class Answerer:
             log.warning("a backend refuses a prompt", backend=backend.name, cause=error.detail)
             return ReplyError(code=BACKEND_REFUSED, detail=f"{backend.name} refuses this request")
 
-    async def _tried(self, backend: Backend, prompt: ChatPrompt, telling: Telling, left: float) -> Answer:
+    async def _tried(self, member: Member, prompt: ChatPrompt, telling: Telling, left: float) -> Answer:
         longest = min(left, LONGEST_RETRY_AFTER_S)
 
         def wait(error: Exception) -> bool | float:
@@ -196,18 +182,27 @@ class Answerer:
         ):
             with attempt:
                 said = telling.attempt()
-                with self._breakers[backend.name].attempt(said):
-                    return await backend.answer(prompt, said)
+                with member.breaker.attempt(said):
+                    return await member.backend.answer(prompt, said)
         raise AssertionError("stamina ends by a result or by the last error")
 
     async def close(self) -> None:
         """Close every backend."""
-        for backend in self._backends:
-            await backend.close()
+        for member in self.fleet.members:
+            await member.backend.close()
 
 
 def _failed(code: str, detail: str) -> Outcome:
     return Outcome(ReplyError(code=code, detail=detail))
+
+
+def _unanswered(planned: Plan, prompt: ChatPrompt, failures: Sequence[ReplyError]) -> Outcome:
+    """Return what is said where nobody answered: what was found, or what the first one failed by."""
+    count(Metric.FALLBACKS_TOTAL, planned.wanted, NOBODY)
+    if prompt.passages:
+        return Outcome(_what_was_found(prompt), served_by=NOBODY, degraded=True)
+    unserved = ReplyError(code=BACKEND_UNAVAILABLE, detail=f"{planned.wanted} does not serve the model of this route")
+    return Outcome(failures[0] if failures else unserved, planned.model, planned.wanted)
 
 
 def _broken_off(backend: Backend, prompt: ChatPrompt, telling: Telling, result: Answer | ReplyError) -> Outcome:
@@ -224,9 +219,3 @@ def _what_was_found(prompt: ChatPrompt) -> Answer:
         f"No model can answer just now. Found for this question: {named(prompt.passages)}.",
         abstained=True,
     )
-
-
-def _label(result: Answer | ReplyError) -> str:
-    if isinstance(result, ReplyError):
-        return result.code
-    return "abstained" if result.abstained else "answered"

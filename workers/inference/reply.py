@@ -2,8 +2,8 @@
 
 from schemas.chat import ChatMessage, ChatPrompt, ChatReply, Interaction, ReplyError
 from schemas.event import now
-from workers.inference.answer import Outcome
 from workers.inference.backends.backend import Answer
+from workers.inference.outcome import Outcome
 
 
 def delta_of(prompt: ChatPrompt, sequence: int, text: str) -> ChatReply:
@@ -34,6 +34,7 @@ def reply_of(prompt: ChatPrompt, outcome: Outcome, sequence: int = 0) -> ChatRep
         model=outcome.model,
         served_by=outcome.served_by,
         degraded=outcome.degraded,
+        intent=outcome.intent,
     )
     match outcome.result:
         case ReplyError() as error:
@@ -69,6 +70,7 @@ def interaction_of(prompt: ChatPrompt, reply: ChatReply) -> Interaction:
         model=reply.model,
         served_by=reply.served_by,
         degraded=reply.degraded,
+        intent=reply.intent,
         usage=reply.usage,
         error=reply.error,
         asked_at=request.accepted_at,

@@ -27,6 +27,10 @@ class InferenceSettings(Settings):
     """Address of an OpenAI-compatible server; empty means that there is none."""
     second_url: str = Field(default="", alias="INFERENCE_SECOND_URL")
     """Address of the server that answers where the first one cannot; empty means that there is none."""
+    routing: str = Field(default="", alias="INFERENCE_ROUTING")
+    """Path of a routing.yaml; empty means the packaged one, which sends every question to the default backend."""
+    routing_every_s: float = Field(default=2, gt=0, alias="INFERENCE_ROUTING_EVERY_S")
+    """How often that file is looked at."""
     concurrency: int = Field(default=4, ge=1, le=256, alias="INFERENCE_CONCURRENCY")
     weights: Annotated[dict[str, float], NoDecode] = Field(default_factory=dict, alias="INFERENCE_WEIGHTS")
     """Shares of the workspaces in the slots, as `acme=3,other=0.5`; 1 for each that is not named."""

@@ -8,12 +8,38 @@ from time import monotonic
 from infra.kafka.waiting import waiting
 from infra.redis.load import Load, Queued
 from infra.telemetry.metrics import Metric, gauge, observe
+from workers.inference.lanes import Lanes
 from workers.inference.service import Service
 from workers.inference.turns import Turn, Turns
 
 
+class Hold:
+    """A slot that is held, and a place at one backend with it."""
+
+    def __init__(self, lane: str, lanes: Lanes, moved: Callable[[], None]) -> None:
+        self._lane: str | None = lane
+        self._lanes = lanes
+        self._moved = moved
+
+    async def move(self, lane: str, limit: int | None = None) -> None:
+        """Give the place at the backend back and wait for one at another; the slot is kept meanwhile."""
+        if lane == self._lane:
+            return
+        self.leave()
+        self._lanes.limit(lane, limit)
+        await self._lanes.enter(lane)
+        self._lane = lane
+
+    def leave(self) -> None:
+        """Give the place back, if one is held."""
+        if self._lane is not None:
+            lane, self._lane = self._lane, None
+            self._lanes.leave(lane)
+            self._moved()
+
+
 class Slots:
-    """`slots` turns at once; who is next is decided by `Turns`."""
+    """`slots` turns at once; who is next is decided by `Turns`, among those whose backend has room."""
 
     def __init__(
         self, slots: int, weights: Mapping[str, float] | None = None, clock: Callable[[], float] = monotonic
@@ -21,6 +47,7 @@ class Slots:
         self._slots = slots
         self._free = slots
         self._turns: Turns[asyncio.Future[Turn]] = Turns(weights)
+        self._lanes = Lanes()
         self._clock = clock
         self._service = Service()
 
@@ -32,7 +59,7 @@ class Slots:
     @property
     def estimated_wait_s(self) -> float:
         """Seconds that a question waits which comes now and is served after all that wait."""
-        return 0.0 if self._free else (self.depth + 1) * self._turns.mean_s / self._slots
+        return 0.0 if self._free and not self.depth else (self.depth + 1) * self._turns.mean_s / self._slots
 
     def load(self) -> Load:
         """Return what the gateways are told."""
@@ -40,22 +67,30 @@ class Slots:
         return Load(self._slots, self._service.mean_s, queues)
 
     @asynccontextmanager
-    async def slot(self, workspace: str, accepted_at: float) -> AsyncIterator[None]:
-        """Wait for a turn and hold a slot inside the context. `accepted_at` orders the questions of a workspace."""
+    async def slot(
+        self, workspace: str, accepted_at: float, lane: str = "", limit: int | None = None
+    ) -> AsyncIterator[Hold]:
+        """Wait for a turn and hold a slot inside the context. `accepted_at` orders the questions of a workspace.
+
+        At most `limit` answers are written in `lane` at once: while it is full, questions for other lanes go first.
+        """
         queued_at = self._clock()
-        turn = await self._turn(workspace, accepted_at)
+        self._lanes.limit(lane, limit)
+        turn = await self._turn(workspace, accepted_at, lane)
         started = self._clock()
         observe(Metric.INFERENCE_WAITED_SECONDS, started - queued_at)
+        hold = Hold(lane, self._lanes, self._give)
         try:
-            yield
+            yield hold
         finally:
+            hold.leave()
             took_s = self._clock() - started
             self._service.took(took_s)
             self._end(turn, took_s)
 
-    async def _turn(self, workspace: str, accepted_at: float) -> Turn:
+    async def _turn(self, workspace: str, accepted_at: float, lane: str) -> Turn:
         given: asyncio.Future[Turn] = asyncio.get_running_loop().create_future()
-        waiter = self._turns.join(workspace, accepted_at, given)
+        waiter = self._turns.join(workspace, accepted_at, given, lane)
         self._give()
         try:
             with waiting():
@@ -64,6 +99,7 @@ class Slots:
         except asyncio.CancelledError:
             if given.done():
                 # Given and cancelled in one step of the loop: the slot must go on to the next.
+                self._lanes.leave(lane)
                 self._end(given.result(), None)
             else:
                 self._turns.leave(waiter)
@@ -77,8 +113,12 @@ class Slots:
 
     def _give(self) -> None:
         while self._free and len(self._turns):
-            given, turn = self._turns.next()
+            try:
+                given, turn = self._turns.next(self._lanes.has_room)
+            except IndexError:
+                break
             self._free -= 1
+            self._lanes.take(turn.lane)
             given.set_result(turn)
         self._report()
 

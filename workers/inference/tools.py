@@ -8,6 +8,8 @@ from infra.kafka.codec import new_envelope
 from infra.kafka.follow import Follower
 from infra.kafka.producer import Publisher
 from infra.kafka.worker import Delivery
+from infra.models.opening import open_encoder
+from infra.models.settings import EncoderSettings
 from infra.objects.store import ObjectStore
 from infra.redis.client import open_redis
 from infra.redis.load import LoadBoard
@@ -17,15 +19,18 @@ from infra.telemetry.tracing import inject
 from schemas.chat import ChatPrompt
 from schemas.ids import derived_event_id
 from topics.catalogue import CHAT_CANCELS, CHAT_REPLIES
-from workers.inference.answer import Answerer, Outcome
+from workers.inference.answer import Answerer
 from workers.inference.backends.backend import Answer
 from workers.inference.backends.choice import open_backends
 from workers.inference.cancels import Cancels
 from workers.inference.deltas import Deltas, Send
+from workers.inference.embed import LateVectors
 from workers.inference.heartbeat import Heartbeat
+from workers.inference.outcome import Outcome
 from workers.inference.reply import delta_of
 from workers.inference.settings import InferenceSettings
 from workers.inference.telling import Telling
+from workers.inference.watch import begin
 
 WORKER = "inference"
 DELTA_PATIENCE_S = 5.0
@@ -44,13 +49,16 @@ class Tools:
 
 @asynccontextmanager
 async def open_answerer(cancels: Cancels | None = None) -> AsyncIterator[Answerer]:
-    """Open the backends that the environment names."""
+    """Open the backends that the environment and the routing file name. Raises SettingsError."""
     settings = load(InferenceSettings)
-    answerer = Answerer(open_backends(settings), settings, cancels)
-    try:
+    vectors = LateVectors(lambda: open_encoder(load(EncoderSettings)))
+    async with AsyncExitStack() as resources:
+        resources.push_async_callback(vectors.close)
+        answerer = Answerer(open_backends(settings), settings, cancels, vectors)
+        resources.push_async_callback(answerer.close)
+        watch = await begin(answerer, settings)
+        resources.push_async_callback(watch.close)
         yield answerer
-    finally:
-        await answerer.close()
 
 
 @asynccontextmanager

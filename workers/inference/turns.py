@@ -8,12 +8,15 @@ are at work, so that it saves nothing up; what was charged for answers that are 
 paper starts it at the tag served last. After guesses that were too long that lies far above the tags of those who were
 corrected since, and the newcomer would wait for all the difference.)
 
+A question may stand in a lane, which is the backend that it is for. While a lane has no room its questions wait, and
+those behind them that are for another backend go first.
+
 With one workspace flooding, another one's question is next as soon as any slot is free; with n workspaces waiting, it
 waits for at most one answer of each of the others, shared by all slots.
 """
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -33,6 +36,7 @@ class Waiter(Generic[Item]):
     serial: int
     workspace: str = field(compare=False)
     item: Item = field(compare=False)
+    lane: str = field(default="", compare=False)
     gone: bool = field(default=False, compare=False)
 
 
@@ -42,6 +46,11 @@ class Turn:
 
     workspace: str
     charged_s: float
+    lane: str = ""
+
+
+def _any_lane(_lane: str) -> bool:
+    return True
 
 
 @dataclass(slots=True)
@@ -53,7 +62,8 @@ class _Workspace(Generic[Item]):
     """The same for those being written, as guessed."""
     served: int = 0
     """Serial number of its last turn."""
-    waiters: list[Waiter[Item]] = field(default_factory=list)
+    lanes: dict[str, list[Waiter[Item]]] = field(default_factory=dict)
+    """Its waiters by lane, each a heap."""
     waiting: int = 0
     at_work: int = 0
 
@@ -65,6 +75,18 @@ class _Workspace(Generic[Item]):
     def active(self) -> bool:
         """Whether any of its questions wait or are being answered."""
         return bool(self.waiting or self.at_work)
+
+    def first(self, has_room: Callable[[str], bool]) -> Waiter[Item] | None:
+        """Return the earliest of its questions whose lane has room."""
+        firsts = []
+        for lane, heap in list(self.lanes.items()):
+            while heap and heap[0].gone:
+                heapq.heappop(heap)
+            if not heap:
+                del self.lanes[lane]
+            elif has_room(lane):
+                firsts.append(heap[0])
+        return min(firsts, default=None)
 
 
 class Turns(Generic[Item]):
@@ -83,16 +105,16 @@ class Turns(Generic[Item]):
         """How many wait."""
         return self._waiting
 
-    def join(self, workspace: str, accepted_at: float, item: Item) -> Waiter[Item]:
-        """Queue up `item`; `accepted_at` orders the items of one workspace."""
+    def join(self, workspace: str, accepted_at: float, item: Item, lane: str = "") -> Waiter[Item]:
+        """Queue up `item` for `lane`; `accepted_at` orders the items of one workspace."""
         own = self._workspaces.get(workspace)
         if own is None:
             own = self._workspaces[workspace] = _Workspace(self._weights.get(workspace, 1.0))
         if not own.active:
             own.had, own.charged = max(own.had, self._lowest()), 0.0
         self._serial += 1
-        waiter = Waiter(accepted_at, self._serial, workspace, item)
-        heapq.heappush(own.waiters, waiter)
+        waiter = Waiter(accepted_at, self._serial, workspace, item, lane)
+        heapq.heappush(own.lanes.setdefault(lane, []), waiter)
         own.waiting += 1
         self._waiting += 1
         return waiter
@@ -104,19 +126,21 @@ class Turns(Generic[Item]):
         own.waiting -= 1
         self._waiting -= 1
         if not own.waiting:
-            own.waiters.clear()
+            own.lanes.clear()
         self._forget()
 
-    def next(self) -> tuple[Item, Turn]:
-        """Give the next turn. Raises IndexError if nobody waits."""
-        waiting = [(own.tag, own.served, name) for name, own in self._workspaces.items() if own.waiting]
-        if not waiting:
-            raise IndexError("nobody waits")
-        _, _, name = min(waiting)
+    def next(self, has_room: Callable[[str], bool] = _any_lane) -> tuple[Item, Turn]:
+        """Give the next turn to whom `has_room`. Raises IndexError if nobody waits who could go."""
+        candidates = [
+            (own.tag, own.served, name, first)
+            for name, own in self._workspaces.items()
+            if own.waiting and (first := own.first(has_room)) is not None
+        ]
+        if not candidates:
+            raise IndexError("nobody waits who could go")
+        _, _, name, waiter = min(candidates)
         own = self._workspaces[name]
-        waiter = heapq.heappop(own.waiters)
-        while waiter.gone:
-            waiter = heapq.heappop(own.waiters)
+        heapq.heappop(own.lanes[waiter.lane])
         own.waiting -= 1
         own.at_work += 1
         self._waiting -= 1
@@ -124,7 +148,7 @@ class Turns(Generic[Item]):
         self._serial += 1
         own.served = self._serial
         own.charged += self.mean_s / own.weight
-        return waiter.item, Turn(name, self.mean_s)
+        return waiter.item, Turn(name, self.mean_s, waiter.lane)
 
     def ended(self, turn: Turn, took_s: float | None) -> None:
         """Charge a turn's true length; None for one that was given and not taken."""

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from infra.models.packed import pack
 from schemas.chat import ChatMessage, ChatPrompt, ChatRequest, Passage
 from workers.retriever.fence import fence_mark, fenced
 from workers.retriever.retrieve import Retrieved
@@ -65,6 +66,8 @@ def prompt_of(request: ChatRequest, found: Retrieved, budget: Budget) -> ChatPro
         passages=found.passages,
         term_weights=found.term_weights,
         messages=tuple(compose(request, found.question.asked, found.passages, budget)),
+        question_vector="" if found.vector is None else pack(found.vector),
+        encoder=found.encoder,
     )
 
 

@@ -35,6 +35,9 @@ class Retrieved:
     index_id: str = ""
     passages: tuple[Passage, ...] = ()
     term_weights: dict[str, float] = field(default_factory=dict)
+    vector: FloatArray | None = None
+    """Of the whole question, names included."""
+    encoder: str = ""
 
     @classmethod
     def of(cls, request: ChatRequest) -> "Retrieved":
@@ -66,7 +69,7 @@ class Retriever:
         index = await self._live()
         reader = IndexReader(self._client, index.collection)
         encoder = self._encoder_of(index)
-        vector, names = await self._understood(encoder, reader, request.workspace, question.searched)
+        whole, vector, names = await self._understood(encoder, reader, request.workspace, question.searched)
         found = await reader.search(
             request.workspace,
             searchable(request.workspace, request.filters),
@@ -77,23 +80,22 @@ class Retriever:
         )
         passages = await self._passages(reader, request, self._ranked(found, names), found, vector)
         observe(Metric.SEARCH_SECONDS, perf_counter() - started)
-        return Retrieved(question, index.index_id, tuple(passages), found.term_weights)
+        return Retrieved(question, index.index_id, tuple(passages), found.term_weights, whole, encoder.model_id)
 
     async def _understood(
         self, encoder: Encoder, reader: IndexReader, workspace: str, text: str
-    ) -> tuple[FloatArray, Sequence[str]]:
-        """Return the question's vector and the authors that it names.
+    ) -> tuple[FloatArray, FloatArray, Sequence[str]]:
+        """Return the question's vector, that of what is searched for, and the authors that it names.
 
         Names are looked up while the whole text is embedded: few questions name anyone, and only those are embedded
         a second time, without the name.
         """
-        vector, names = await asyncio.gather(
+        whole, names = await asyncio.gather(
             self._embedder.embed(encoder, workspace, text), reader.authors_among(workspace, possible_names(text))
         )
         nameless = without_names(text, names)
-        if nameless != text:
-            vector = await self._embedder.embed(encoder, workspace, nameless)
-        return vector, names
+        searched = whole if nameless == text else await self._embedder.embed(encoder, workspace, nameless)
+        return whole, searched, names
 
     def _ranked(self, found: Found, names: Sequence[str]) -> list[Candidate]:
         named = set(names)

@@ -136,3 +136,60 @@ async def test_a_slot_that_falls_free_in_the_step_in_which_its_next_holder_gives
     assert slots.estimated_wait_s == 0
     await asyncio.wait_for(held(slots, "c", release, order), 5)
     assert order == ["a", "c"]
+
+
+async def laned(slots: Slots, lane: str, release: asyncio.Event, order: list[str], limit: int | None = 1) -> None:
+    async with slots.slot("a", 0.0, lane, limit):
+        order.append(lane)
+        await release.wait()
+
+
+async def test_a_full_backend_keeps_no_slot_from_questions_for_another() -> None:
+    slots, release, order = Slots(3), asyncio.Event(), list[str]()
+    tasks = [asyncio.create_task(laned(slots, lane, release, order)) for lane in ("x", "x", "x", "y")]
+    await eventually(lambda: order == ["x", "y"])
+    assert slots.depth == 2
+    assert slots.estimated_wait_s > 0
+    assert shown_at_work("x") == shown_at_work("y") == 1
+    release.set()
+    await asyncio.gather(*tasks)
+    assert sorted(order) == ["x", "x", "x", "y"]
+    assert shown_at_work("x") == 0
+
+
+async def test_who_moves_on_gives_its_place_back_and_goes_before_newcomers() -> None:
+    slots, release, order = Slots(4), asyncio.Event(), list[str]()
+    held_y = asyncio.create_task(laned(slots, "y", release, order))
+    await eventually(lambda: order == ["y"])
+
+    async def moving() -> None:
+        async with slots.slot("a", 0.0, "x", 1) as hold:
+            await hold.move("y", 1)
+            order.append("moved")
+
+    moves = asyncio.create_task(moving())
+    await eventually(lambda: shown_at_work("x") == 0 and slots.depth == 0)
+    newcomer = asyncio.create_task(laned(slots, "y", release, order))
+    behind = asyncio.create_task(laned(slots, "x", release, order))
+    await eventually(lambda: order == ["y", "x"])
+    release.set()
+    await asyncio.gather(held_y, moves, newcomer, behind)
+    assert order == ["y", "x", "moved", "y"]
+
+
+async def test_who_gives_up_moving_leaves_no_place_taken() -> None:
+    slots, release, order = Slots(4), asyncio.Event(), list[str]()
+    held_y = asyncio.create_task(laned(slots, "y", release, order))
+    await eventually(lambda: order == ["y"])
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01), slots.slot("a", 0.0, "x", 1) as hold:
+            await hold.move("y", 1)
+    release.set()
+    await held_y
+    await laned(slots, "x", release, order)
+    await laned(slots, "y", release, order)
+    assert order == ["y", "x", "y"]
+
+
+def shown_at_work(lane: str) -> float:
+    return REGISTRY.get_sample_value("millrace_backend_at_work", {"backend": lane}) or 0.0
