@@ -37,6 +37,7 @@ ANSWERING = (
     Code.KEY_REUSED,
     Code.CONTEXT_LENGTH_EXCEEDED,
     Code.RESPONSE_FORMAT_NOT_SUPPORTED,
+    Code.CONVERSATION_NOT_FOUND,
 )
 """What a chat may answer besides."""
 

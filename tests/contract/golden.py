@@ -10,6 +10,7 @@ from typing import Any
 
 import schemas.chat
 import schemas.chat_cancel
+import schemas.conversations
 import schemas.dead_letters
 import schemas.documents
 import schemas.raw
@@ -18,7 +19,15 @@ from schemas.event import Event
 
 FOLDER = Path(schemas.chat.__file__).parent / "golden"
 FINGERPRINTS = FOLDER / "fingerprints.json"
-MODULES = (schemas.raw, schemas.documents, schemas.receipts, schemas.dead_letters, schemas.chat, schemas.chat_cancel)
+MODULES = (
+    schemas.raw,
+    schemas.documents,
+    schemas.receipts,
+    schemas.dead_letters,
+    schemas.chat,
+    schemas.chat_cancel,
+    schemas.conversations,
+)
 
 
 @dataclass(frozen=True, slots=True)
