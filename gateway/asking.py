@@ -7,8 +7,10 @@ from uuid import UUID, uuid4
 from gateway.accepting import PRODUCER
 from gateway.connections import Connections
 from gateway.exchange import Exchange
+from gateway.problems import Code, Problem
 from gateway.settings import Purpose
 from infra.kafka.codec import new_envelope
+from infra.postgres.conversations import is_deleted
 from infra.telemetry.tracing import inject
 from schemas.chat import ChatMessage, ChatReply, ChatRequest, Generation, Intent, SearchFilters
 from schemas.event import now
@@ -37,14 +39,14 @@ async def question(
 
     Under an `idempotency_key` its id, and that of a conversation that it begins, are made of the key.
 
-    Raises Transient("kafka") if replies cannot be heard.
+    Raises Transient("kafka") if replies cannot be heard, Problem(CONVERSATION_NOT_FOUND) for a deleted conversation.
     """
+    await _check(held, workspace, conversation_id)
     await held.replies.wait_ready(held.settings.publish_timeout_s)
     accepted_at = now()
     reply_to = held.replies.reply_to
-    if idempotency_key is None:
-        request_id, begun = held.request_ids.issue(workspace, reply_to.partition, accepted_at), uuid4()
-    else:
+    request_id, begun = held.request_ids.issue(workspace, reply_to.partition, accepted_at), uuid4()
+    if idempotency_key is not None:
         request_id, begun = ids_of(workspace, idempotency_key)
     return ChatRequest(
         workspace=workspace,
@@ -65,6 +67,12 @@ async def question(
         intent=intent,
         cached=cached,
     )
+
+
+async def _check(held: Connections, workspace: str, conversation_id: UUID | None) -> None:
+    """Refuse a conversation that was deleted: nothing is kept of it, and an answer in it would not be either."""
+    if conversation_id is not None and await is_deleted(held.pool, workspace, conversation_id):
+        raise Problem(Code.CONVERSATION_NOT_FOUND)
 
 
 def ids_of(workspace: str, idempotency_key: str) -> tuple[UUID, UUID]:

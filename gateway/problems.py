@@ -61,6 +61,7 @@ class Code(Enum):
     EVENT_NOT_FOUND = Meaning(404, "Event not found", "The workspace has no such event.")
     ENTITY_NOT_FOUND = Meaning(404, "Entity not found", "The workspace's graph has no such entity.")
     LETTER_NOT_FOUND = Meaning(404, "Dead letter not found", "The workspace has no such dead letter.")
+    CONVERSATION_NOT_FOUND = Meaning(404, "Conversation not found", "The workspace has no such conversation.")
     REQUEST_NOT_FOUND = Meaning(404, "Chat request not found", "The workspace has no such request, or no longer.")
     MODEL_NOT_FOUND = Meaning(404, "Model not found", "No backend of this installation serves that model.")
     METHOD_NOT_ALLOWED = Meaning(405, "Method not allowed", "See the `Allow` header.")

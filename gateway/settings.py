@@ -50,7 +50,12 @@ class GatewaySettings(Settings):
     event_wait_s: float = Field(default=1, ge=0, le=10, alias="MILLRACE_EVENT_WAIT_S")
     """How long GET /v1/events/{id} waits for the ledger to hear of an event just accepted."""
     history_turns: int = Field(default=10, ge=0, le=100, alias="MILLRACE_HISTORY_TURNS")
-    """Questions with their answers of a conversation that are sent along with the next question."""
+    """Questions with their answers of a conversation that are sent along with the next question. Which of them a model
+    reads is decided by the retriever's budget of tokens."""
+    history_characters: int = Field(default=12_000, ge=0, le=400_000, alias="MILLRACE_HISTORY_CHARACTERS")
+    """Their length together: about what the default budget could hold if nothing else stood in the prompt."""
+    change_wait_s: float = Field(default=2, ge=0, le=10, alias="MILLRACE_CHANGE_WAIT_S")
+    """How long a change of a conversation waits for the archivist to have applied it."""
     events_per_s: int = Field(default=500, ge=1, alias="MILLRACE_EVENTS_PER_S")
     """Events that a workspace may put on the log per second in the long run, over all gateways; then 429."""
     events_burst: int = Field(default=5_000, ge=1, alias="MILLRACE_EVENTS_BURST")

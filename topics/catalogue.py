@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from schemas.chat import ChatPrompt, ChatReply, ChatRequest, Interaction
 from schemas.chat_cancel import ChatCancel
+from schemas.conversations import ConversationChange
 from schemas.dead_letters import DeadLetter, LetterMark
 from schemas.documents import DocumentVersion
 from schemas.embedding import EmbeddingRequest
@@ -55,7 +56,7 @@ def _receipt_key(receipt: Receipt) -> str:
     return f"{receipt.workspace}/{receipt.event_id}"
 
 
-def _conversation_key(event: ChatRequest | Interaction) -> str:
+def _conversation_key(event: ChatRequest | Interaction | ConversationChange) -> str:
     return f"{event.workspace}/{event.conversation_id}"
 
 
@@ -95,7 +96,7 @@ RECEIPTS = Topic(
     retention=timedelta(days=30),
     compacted=False,
     max_bytes=256 * KIB,
-    producers=("normalizer", "embedder", "graph_builder", "ledger"),
+    producers=("normalizer", "embedder", "graph_builder", "archivist", "ledger"),
     consumers=("ledger",),
     purpose="what each sink did with each document version",
 )
@@ -207,6 +208,21 @@ INTERACTIONS = Topic(
     purpose="finished questions and answers",
 )
 
+CONVERSATION_CHANGES = Topic(
+    name="conversation.changes",
+    body=ConversationChange,
+    key=_conversation_key,
+    # Fixed for the life of the topic: a change's version is its offset here.
+    partitions=3,
+    # Longer than interactions are kept: a replay that brings a conversation back brings its deletion too.
+    retention=timedelta(days=120),
+    compacted=False,
+    max_bytes=64 * KIB,
+    producers=("gateway", "archivist"),
+    consumers=("archivist",),
+    purpose="conversations renamed, archived, deleted",
+)
+
 CATALOGUE: tuple[Topic[Event], ...] = (  # type: ignore[assignment]
     RAW_EVENTS,
     DOCUMENTS,
@@ -219,6 +235,7 @@ CATALOGUE: tuple[Topic[Event], ...] = (  # type: ignore[assignment]
     CHAT_CANCELS,
     EMBEDDING_REQUESTS,
     INTERACTIONS,
+    CONVERSATION_CHANGES,
 )
 """All topics. Keys take each topic's own body, so the tuple is not assignable without the ignore."""
 

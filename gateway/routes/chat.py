@@ -110,7 +110,8 @@ async def chat(
 async def _asked(held: Connections, workspace: str, turn: ChatTurn, key: str | None) -> ChatRequest:
     earlier: list[ChatMessage] = []
     if turn.conversation_id is not None:
-        earlier = await history(held.pool, workspace, turn.conversation_id, held.settings.history_turns)
+        limits = held.settings.history_turns, held.settings.history_characters
+        earlier = await history(held.pool, workspace, turn.conversation_id, *limits)
     return await question(
         held,
         workspace,

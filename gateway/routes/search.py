@@ -39,6 +39,7 @@ ANSWERING = (
     Code.CONTEXT_LENGTH_EXCEEDED,
     Code.RESPONSE_FORMAT_NOT_SUPPORTED,
     Code.TOOLS_NOT_SUPPORTED,
+    Code.CONVERSATION_NOT_FOUND,
 )
 """What a chat may answer besides."""
 

@@ -1,21 +1,125 @@
-"""Reads of finished conversations, as the archivist keeps them; every read filters by workspace."""
+"""Reads of conversations, as the archivist keeps them; every read filters by workspace."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
+from infra.postgres.columns import storable
 from infra.postgres.pool import translated
 from schemas.chat import ChatMessage
 
-MAX_CHARACTERS = 12_000
-"""Question and answer text carried along: about 3,000 tokens, which leaves a small model room for its sources."""
+CONSUMER = "archivist"
+"""Under this name the inbox holds the changes that were applied, and receipts say who has deleted."""
+
+_SHOWN = """
+select c.conversation_id, coalesce(c.name, c.title) as title, c.created_at, c.updated_at, c.archived,
+    (select 2 * count(*) from interactions i
+     where i.workspace = c.workspace and i.conversation_id = c.conversation_id) as messages
+"""
+_PRESENT = "c.workspace = $1 and c.deleted_at is null and c.created_at is not null"
+_PAGE = f"""
+{_SHOWN}, null::text as snippet from conversations c
+where {_PRESENT} and c.archived = $2
+  and ($3::timestamptz is null or (c.updated_at, c.conversation_id) < ($3, $4::uuid))
+order by c.updated_at desc, c.conversation_id desc limit $5
+"""
+
+# The hit that is shown is the best of the conversation, the newest of equals; of one found by its title alone, its
+# title is the hit. Headlines are made for one page only: they read the text again.
+_FOUND = f"""
+with wanted as (select websearch_to_tsquery('simple', $6) || websearch_to_tsquery('english', $6) as query)
+{_SHOWN}, (
+    select ts_headline('english', case when hit.question_words @@ query then hit.question else hit.answer end, query,
+                       'StartSel="", StopSel="", MaxWords=30, MinWords=12')
+    from (select left(i.question, 32000) as question, left(i.answer, 32000) as answer,
+                 to_tsvector('simple', left(i.question, 32000)) || to_tsvector('english', left(i.question, 32000))
+                   as question_words
+          from interactions i
+          where i.workspace = c.workspace and i.conversation_id = c.conversation_id and i.words @@ query
+          order by ts_rank(i.words, query) desc, i.asked_at desc, i.request_id limit 1) hit
+) as snippet
+from conversations c, wanted
+where {_PRESENT} and c.archived = $2
+  and ($3::timestamptz is null or (c.updated_at, c.conversation_id) < ($3, $4::uuid))
+  and (c.words @@ query or c.conversation_id in (
+      select i.conversation_id from interactions i where i.workspace = $1 and i.words @@ query))
+order by c.updated_at desc, c.conversation_id desc limit $5
+"""  # noqa: S608 - made of the constants above
+_ONE = f"{_SHOWN}, null::text as snippet from conversations c where {_PRESENT} and c.conversation_id = $2"
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation that somebody may read. `messages` counts questions and answers."""
+
+    conversation_id: UUID
+    title: str
+    created_at: datetime
+    updated_at: datetime
+    archived: bool
+    messages: int
+    snippet: str | None
+    """Of a search: text around the best hit; None where only the title was hit."""
+
+
+@translated
+async def list_conversations(
+    pool: "asyncpg.Pool[asyncpg.Record]",
+    workspace: str,
+    *,
+    query: str = "",
+    archived: bool = False,
+    after: tuple[datetime, UUID] | None = None,
+    limit: int,
+) -> list[Conversation]:
+    """Return conversations, the one with the newest answer first, from behind `after` on.
+
+    `query` is what `websearch_to_tsquery` takes (words, "a phrase", or, -not); words of one message or of the title
+    must match together. One without a word that counts finds nothing. Raises Transient.
+    """
+    given: Sequence[Any] = (workspace, archived, *(after or (None, None)), limit)
+    rows = await pool.fetch(_FOUND, *given, storable(query)) if query else await pool.fetch(_PAGE, *given)
+    return [Conversation(**row) for row in rows]
+
+
+@translated
+async def find_conversation(
+    pool: "asyncpg.Pool[asyncpg.Record]", workspace: str, conversation_id: UUID
+) -> Conversation | None:
+    """Return a conversation of `workspace`; None if there is none or no longer. Raises Transient."""
+    row = await pool.fetchrow(_ONE, workspace, conversation_id)
+    return Conversation(**row) if row else None
+
+
+@translated
+async def is_deleted(pool: "asyncpg.Pool[asyncpg.Record]", workspace: str, conversation_id: UUID) -> bool:
+    """Say whether `workspace` had a conversation of that id and deleted it. Raises Transient."""
+    return bool(
+        await pool.fetchval(
+            "select deleted_at is not null from conversations where workspace = $1 and conversation_id = $2",
+            workspace,
+            conversation_id,
+        )
+    )
+
+
+@translated
+async def is_applied(pool: "asyncpg.Pool[asyncpg.Record]", change_id: UUID) -> bool:
+    """Say whether the archivist has applied a change. Raises Transient."""
+    return bool(
+        await pool.fetchval("select true from inbox where consumer = $1 and event_id = $2", CONSUMER, change_id)
+    )
 
 
 @translated
 async def history(
-    pool: "asyncpg.Pool[asyncpg.Record]", workspace: str, conversation_id: UUID, turns: int
+    pool: "asyncpg.Pool[asyncpg.Record]", workspace: str, conversation_id: UUID, turns: int, characters: int
 ) -> list[ChatMessage]:
-    """Return the last `turns` questions with their answers, oldest first, within `MAX_CHARACTERS`.
+    """Return the last `turns` questions with their answers, oldest first, of `characters` together at the most.
 
     A conversation of another workspace reads as an empty one. Raises Transient.
     """
@@ -28,7 +132,7 @@ async def history(
         turns,
     )
     messages: list[ChatMessage] = []
-    room = MAX_CHARACTERS
+    room = characters
     for row in rows:
         room -= len(row["question"]) + len(row["answer"])
         if room < 0:

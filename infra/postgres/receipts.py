@@ -93,3 +93,32 @@ def deletion_of(receipts: Sequence[SinkReceipt], sinks: Sequence[str], deleted_v
             confirmed[receipt.sink] = min(held, receipt.at) if held else receipt.at
     event = next((receipt.event_id for receipt in told if receipt.version == version), None)
     return Deletion(version, event, confirmed)
+
+
+_CONVERSATION = "select deleted_at is not null from conversations where workspace = $1 and conversation_id = $2"
+_BURIED = """
+select sink, version, operation, outcome, parts, event_id, at from receipts
+where workspace = $1 and document_id = $2 and source = $3 order by version, at, sink
+"""
+CONVERSATIONS = "conversations"
+"""Stands for a source in the receipts of deleted conversations: they come from no connector."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationReceipts:
+    """Whether a conversation is deleted, and which sink says so. `parts` of a receipt: the answers it removed."""
+
+    deleted: bool
+    receipts: tuple[SinkReceipt, ...]
+
+
+@translated
+async def conversation_receipts(
+    pool: "asyncpg.Pool[asyncpg.Record]", workspace: str, conversation_id: UUID
+) -> ConversationReceipts | None:
+    """Return what is told of a conversation's deletion, None if the workspace has never had it. Raises Transient."""
+    deleted = await pool.fetchval(_CONVERSATION, workspace, conversation_id)
+    if deleted is None:
+        return None
+    rows = await pool.fetch(_BURIED, workspace, conversation_id, CONVERSATIONS)
+    return ConversationReceipts(deleted, tuple(SinkReceipt(**row) for row in rows))

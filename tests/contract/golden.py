@@ -10,6 +10,7 @@ from typing import Any
 
 import schemas.chat
 import schemas.chat_cancel
+import schemas.conversations
 import schemas.dead_letters
 import schemas.documents
 import schemas.embedding
@@ -27,6 +28,7 @@ MODULES = (
     schemas.chat,
     schemas.chat_cancel,
     schemas.embedding,
+    schemas.conversations,
 )
 
 

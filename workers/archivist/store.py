@@ -12,21 +12,26 @@ from workers.archivist.rows import ConversationRow, InteractionRow
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 # The title is that of the earliest question. One statement folds the batch: `min`, `max`, and the first title by time.
+# A row without times is known from a change only. A deleted one stays as it is, and is locked all the same.
 _CONVERSATIONS = """
-insert into conversations as held (workspace, conversation_id, title, created_at, updated_at)
-select workspace, conversation_id, (array_agg(title order by asked_at, title))[1], min(asked_at), max(answered_at)
+insert into conversations as held (workspace, conversation_id, title, created_at, asked_at, updated_at)
+select workspace, conversation_id, (array_agg(title order by asked_at, title))[1], min(asked_at), max(asked_at),
+       max(answered_at)
 from unnest($1::text[], $2::uuid[], $3::text[], $4::timestamptz[], $5::timestamptz[])
   as t (workspace, conversation_id, title, asked_at, answered_at)
 group by workspace, conversation_id
 order by workspace, conversation_id
 on conflict (workspace, conversation_id) do update set
-    title = case when (excluded.created_at, excluded.title) < (held.created_at, held.title)
+    title = case when held.created_at is null or (excluded.created_at, excluded.title) < (held.created_at, held.title)
                  then excluded.title else held.title end,
     created_at = least(held.created_at, excluded.created_at),
+    asked_at = greatest(held.asked_at, excluded.asked_at),
     updated_at = greatest(held.updated_at, excluded.updated_at)
+where held.deleted_at is null
 """
 
-# A request answered twice (its prompt was delivered again) keeps the answer that was given first.
+# A request answered twice (its prompt was delivered again) keeps the answer that was given first. Of a deleted
+# conversation nothing is kept, whenever it comes: the statement before has locked the row that says so.
 _INTERACTIONS = """
 insert into interactions as held (
     request_id, workspace, conversation_id, question, answer, citations, passages, abstained, index_id, model,
@@ -39,6 +44,9 @@ from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::text
             $16::timestamptz[])
   as t (request_id, workspace, conversation_id, question, answer, citations, passages, abstained, index_id, model,
         served_by, prompt_tokens, completion_tokens, error, asked_at, answered_at)
+where not exists (
+    select from conversations c
+    where c.workspace = t.workspace and c.conversation_id = t.conversation_id and c.deleted_at is not null)
 order by request_id, answered_at, answer
 on conflict (request_id) do update set
     question = excluded.question, answer = excluded.answer, citations = excluded.citations,

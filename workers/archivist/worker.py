@@ -1,6 +1,9 @@
 """Keeps the history of conversations.
 
-consumes   interactions   key: workspace/conversation
+consumes   interactions          key: workspace/conversation
+           conversation.changes  key: workspace/conversation, each field takes its newest word, a deletion is the last
+publishes  receipts              one per deletion
+           conversation.changes  of conversations that were idle for long
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -10,24 +13,38 @@ from infra.kafka.worker import Delivery, Micro, Outgoing, Worker
 from infra.postgres.pool import open_pool
 from infra.settings import PostgresSettings, load
 from schemas.chat import Interaction
-from topics.catalogue import INTERACTIONS
-from workers.archivist import store
+from schemas.conversations import ConversationChange
+from topics.catalogue import CONVERSATION_CHANGES, INTERACTIONS, RECEIPTS
+from workers.archivist import changes, store
+from workers.archivist.idle import Tools, put_away_for_ever
 from workers.archivist.rows import conversation_row, interaction_row
+from workers.archivist.settings import ArchivistSettings
 
 
 @asynccontextmanager
-async def open_tools() -> AsyncIterator[store.Pool]:
+async def open_tools() -> AsyncIterator[Tools]:
     """Open the pool."""
     async with open_pool(load(PostgresSettings)) as pool:
-        yield pool
+        yield Tools(pool, load(ArchivistSettings))
 
 
-worker = Worker("archivist", tools=open_tools)
+worker = Worker("archivist", tools=open_tools, publishes=(RECEIPTS, CONVERSATION_CHANGES), background=put_away_for_ever)
 
 
 @worker.handles(INTERACTIONS, batch=Micro(records=128))
-async def archive(deliveries: Sequence[Delivery[Interaction]], pool: store.Pool) -> Iterable[Outgoing]:
+async def archive(deliveries: Sequence[Delivery[Interaction]], tools: Tools) -> Iterable[Outgoing]:
     """Write down each question with its answer. One that ended with tool calls alone has its answer elsewhere."""
     bodies = [each.body for each in deliveries if each.body.answer or not each.body.tool_calls]
-    await store.write(pool, list(map(conversation_row, bodies)), list(map(interaction_row, bodies)))
+    await store.write(tools.pool, list(map(conversation_row, bodies)), list(map(interaction_row, bodies)))
     return ()
+
+
+@worker.handles(CONVERSATION_CHANGES, batch=Micro(records=64))
+async def change(deliveries: Sequence[Delivery[ConversationChange]], tools: Tools) -> Iterable[Outgoing]:
+    """Apply what users want done with conversations, and confirm deletions."""
+    removed = await changes.apply(tools.pool, deliveries)
+    return [
+        Outgoing(RECEIPTS, changes.receipt_of(delivery, rows), cause=delivery)
+        for delivery, rows in zip(deliveries, removed, strict=True)
+        if delivery.body.operation == "delete"
+    ]

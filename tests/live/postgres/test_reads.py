@@ -3,7 +3,7 @@
 from uuid import uuid4
 
 from infra.postgres.answers import finished
-from infra.postgres.conversations import MAX_CHARACTERS, history
+from infra.postgres.conversations import history
 from infra.postgres.corpus import find_document, list_documents
 from infra.postgres.turns import turns_until
 from tests.live.postgres import rows
@@ -51,23 +51,23 @@ async def test_history_is_the_last_turns_oldest_first(pool: Pool, workspace: str
     for number in range(4):
         await rows.turn(pool, workspace, conversation, number)
     await rows.turn(pool, workspace, conversation, 5, error={"code": "x", "detail": "y"})
-    told = [(message.role, message.content) for message in await history(pool, workspace, conversation, 2)]
+    told = [(message.role, message.content) for message in await history(pool, workspace, conversation, 2, 12_000)]
     assert told == [("user", "q2"), ("assistant", "a2"), ("user", "q3"), ("assistant", "a3")]
 
 
 async def test_history_is_bounded(pool: Pool, workspace: str) -> None:
     conversation = uuid4()
-    await rows.turn(pool, workspace, conversation, 1, answer="x" * MAX_CHARACTERS)
+    await rows.turn(pool, workspace, conversation, 1, answer="x" * 12_000)
     await rows.turn(pool, workspace, conversation, 2)
-    assert [message.content for message in await history(pool, workspace, conversation, 10)] == ["q2", "a2"]
+    assert [message.content for message in await history(pool, workspace, conversation, 10, 12_000)] == ["q2", "a2"]
 
 
 async def test_a_conversation_of_another_workspace_is_empty(pool: Pool, workspace: str) -> None:
     conversation = uuid4()
     await rows.turn(pool, f"{workspace}-2", conversation, 1)
-    assert await history(pool, workspace, conversation, 10) == []
+    assert await history(pool, workspace, conversation, 10, 12_000) == []
     await rows.turn(pool, workspace, conversation, 2)
-    assert [message.content for message in await history(pool, workspace, conversation, 10)] == ["q2", "a2"]
+    assert [message.content for message in await history(pool, workspace, conversation, 10, 12_000)] == ["q2", "a2"]
 
 
 async def test_a_finished_answer_is_read_by_its_request(pool: Pool, workspace: str) -> None:

@@ -4,32 +4,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from schemas.chat import ChatMessage, Citation, Interaction, ReplyError, Usage
+from schemas.chat import Citation, ReplyError, Usage
 from tests.deliveries import delivery
 from tests.events import AT
+from tests.live.workers.archivist.said import CONVERSATION, asked
+from workers.archivist.idle import Tools
 from workers.archivist.store import Pool
 from workers.archivist.worker import archive, open_tools
-
-CONVERSATION = UUID(int=7)
-
-
-@pytest.fixture
-def workspace() -> str:
-    return f"w{uuid4().hex}"
-
-
-def asked(workspace: str, question: str, after: int, **fields: object) -> Interaction:
-    """A question asked `after` seconds into conversation 7, answered two seconds later."""
-    values: dict[str, object] = {
-        "workspace": workspace,
-        "request_id": uuid4(),
-        "conversation_id": CONVERSATION,
-        "question": ChatMessage(role="user", content=question),
-        "answer": f"To {question}",
-        "asked_at": AT + timedelta(seconds=after),
-        "answered_at": AT + timedelta(seconds=after + 2),
-    }
-    return Interaction.model_validate({**values, **fields})
 
 
 async def titled(pool: Pool, workspace: str) -> list[tuple[object, ...]]:
@@ -37,7 +18,7 @@ async def titled(pool: Pool, workspace: str) -> list[tuple[object, ...]]:
     return [tuple(row.values()) for row in rows]
 
 
-async def test_an_interaction_is_kept_whole(pool: Pool, workspace: str) -> None:
+async def test_an_interaction_is_kept_whole(pool: Pool, tools: Tools, workspace: str) -> None:
     document = uuid4()
     citation = Citation(number=1, document_id=document, version=2, start=0, end=3, quote="abc", title="T\x00")
     body = asked(
@@ -53,7 +34,7 @@ async def test_an_interaction_is_kept_whole(pool: Pool, workspace: str) -> None:
         usage=Usage(prompt_tokens=5, completion_tokens=6),
         error=ReplyError(code="late", detail="too late"),
     )
-    await archive([delivery(body)], pool)
+    await archive([delivery(body)], tools)
     (row,) = await pool.fetch("select * from interactions where workspace = $1", workspace)
     assert (row["request_id"], row["conversation_id"], row["question"]) == (body.request_id, CONVERSATION, "Why?")
     assert row["answer"] == "To Why?"
@@ -66,7 +47,7 @@ async def test_an_interaction_is_kept_whole(pool: Pool, workspace: str) -> None:
 
 
 @pytest.mark.parametrize("together", [False, True], ids=["one by one", "in one batch"])
-async def test_every_order_gives_the_same_archive(pool: Pool, together: bool) -> None:
+async def test_every_order_gives_the_same_archive(pool: Pool, tools: Tools, together: bool) -> None:
     for order in permutations(range(4)):
         workspace = f"w{uuid4().hex}"
         first = asked(workspace, "First?", 0)
@@ -74,26 +55,28 @@ async def test_every_order_gives_the_same_archive(pool: Pool, together: bool) ->
         bodies = [first, asked(workspace, "Second?", 10), asked(workspace, "Third?", 20), again]
         deliveries = [delivery(bodies[position]) for position in order]
         for batch in [deliveries] if together else [[one] for one in deliveries]:
-            await archive(batch, pool)
+            await archive(batch, tools)
         assert await titled(pool, workspace) == [("First?", AT, AT + timedelta(seconds=22))], order
         rows = await pool.fetch("select answer from interactions where workspace = $1 order by asked_at", workspace)
         assert [row["answer"] for row in rows] == ["To First?", "To Second?", "To Third?"], order
 
 
-async def test_the_same_conversation_id_in_two_workspaces_is_two_conversations(pool: Pool, workspace: str) -> None:
+async def test_the_same_conversation_id_in_two_workspaces_is_two_conversations(
+    pool: Pool, tools: Tools, workspace: str
+) -> None:
     ours, theirs = asked(workspace, "Ours?", 0), asked(f"{workspace}b", "Theirs?", 0)
-    await archive([delivery(ours), delivery(theirs)], pool)
+    await archive([delivery(ours), delivery(theirs)], tools)
     assert [title for title, *_ in await titled(pool, workspace)] == ["Ours?"]
     stolen = asked(f"{workspace}b", "Stolen?", 0, request_id=ours.request_id, answered_at=AT)
-    await archive([delivery(stolen)], pool)
+    await archive([delivery(stolen)], tools)
     assert await pool.fetchval("select question from interactions where request_id = $1", ours.request_id) == "Ours?"
 
 
-async def test_nothing_to_write_is_no_statement(pool: Pool) -> None:
-    assert list(await archive([], pool)) == []
+async def test_nothing_to_write_is_no_statement(tools: Tools) -> None:
+    assert list(await archive([], tools)) == []
 
 
 async def test_the_tools_come_from_the_environment(postgres: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSTGRES_DSN", postgres["POSTGRES_DSN"])
     async with open_tools() as opened:
-        assert await opened.fetchval("select 1") == 1
+        assert await opened.pool.fetchval("select 1") == 1
