@@ -22,6 +22,7 @@ from gateway.routes import (
     health,
     hooks,
     models,
+    page,
     receipts,
     search,
     sources,
@@ -48,6 +49,7 @@ ROUTES = (
     sources,
     dead_letters,
     health,
+    page,
 )
 """In the order of the OpenAPI document."""
 
