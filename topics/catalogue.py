@@ -14,6 +14,7 @@ from schemas.chat_cancel import ChatCancel
 from schemas.dead_letters import DeadLetter, LetterMark
 from schemas.documents import DocumentVersion
 from schemas.event import Event
+from schemas.feedback import Feedback
 from schemas.raw import RawEvent
 from schemas.receipts import Receipt
 
@@ -192,6 +193,20 @@ INTERACTIONS = Topic(
     purpose="finished questions and answers",
 )
 
+FEEDBACK = Topic(
+    name="feedback",
+    body=Feedback,
+    key=lambda given: f"{given.workspace}/{given.request_id}",
+    partitions=3,
+    # As long as the interactions that it speaks of.
+    retention=timedelta(days=90),
+    compacted=False,
+    max_bytes=64 * KIB,
+    producers=("gateway",),
+    consumers=("archivist",),
+    purpose="what people think of answers",
+)
+
 CATALOGUE: tuple[Topic[Event], ...] = (  # type: ignore[assignment]
     RAW_EVENTS,
     DOCUMENTS,
@@ -203,6 +218,7 @@ CATALOGUE: tuple[Topic[Event], ...] = (  # type: ignore[assignment]
     CHAT_REPLIES,
     CHAT_CANCELS,
     INTERACTIONS,
+    FEEDBACK,
 )
 """All topics. Keys take each topic's own body, so the tuple is not assignable without the ignore."""
 

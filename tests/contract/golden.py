@@ -12,13 +12,22 @@ import schemas.chat
 import schemas.chat_cancel
 import schemas.dead_letters
 import schemas.documents
+import schemas.feedback
 import schemas.raw
 import schemas.receipts
 from schemas.event import Event
 
 FOLDER = Path(schemas.chat.__file__).parent / "golden"
 FINGERPRINTS = FOLDER / "fingerprints.json"
-MODULES = (schemas.raw, schemas.documents, schemas.receipts, schemas.dead_letters, schemas.chat, schemas.chat_cancel)
+MODULES = (
+    schemas.raw,
+    schemas.documents,
+    schemas.receipts,
+    schemas.dead_letters,
+    schemas.chat,
+    schemas.chat_cancel,
+    schemas.feedback,
+)
 
 
 @dataclass(frozen=True, slots=True)
