@@ -60,6 +60,7 @@ export function askUser({ title, text = "", value = null, yes }) {
   input.required = value !== null;
   input.value = value ?? "";
   dialog.returnValue = "";
+  $("asking-no").onclick = () => dialog.close("");
   dialog.showModal();
   (value === null ? $("asking-yes") : input).focus();
   return new Promise((resolve) => {

@@ -16,7 +16,7 @@ const RULE = /^ {0,3}([-*_])(?:\s*\1){2,}\s*$/;
 const ROW = /^\s*\|(.+)\|\s*$/;
 const DIVIDER = /^\s*\|(?:\s*:?-+:?\s*\|)+\s*$/;
 const INLINE =
-  /\\([\\`*_[\]()#!>-])|(`+)([^`]|[^`][^]*?[^`])\2(?!`)|\*\*(?=\S)([^*]+?)\*\*|\*(?=\S)([^*\n]+?)\*|(?<!\w)_(?=\S)([^_\n]+?)_(?!\w)|!?\[([^\]\n]{0,500})\]\(<?([^\s()<>]{1,2000})>?(?:\s+"[^"\n]*")?\)|\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]/g;
+  /\\([\\`*_[\]()#!>-])|(`+)([^`]|[^`][^]*?[^`])\2(?!`)|\*\*(?=\S)([^*]+?)\*\*|\*(?=\S)([^*\n]+?)\*|(?<!\w)__(?=\S)([^_\n]+?)__(?!\w)|(?<!\w)_(?=\S)([^_\n]+?)_(?!\w)|!?\[([^\]\n]{0,500})\]\(<?([^\s()<>]{1,2000})>?(?:\s+"[^"\n]*")?\)|\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]/g;
 
 /** Return `text` as a fragment. `cite(number)` returns the element of a citation, null where there is none. */
 export function rendered(text, cite = () => null) {
@@ -55,12 +55,12 @@ function blocks(lines, cite, depth) {
   return made;
 }
 
-const begins = (line, first) =>
-  !line.trim() || (!first && (FENCE.test(line) || HEADING.test(line) || QUOTE.test(line) || ITEM.test(line) || RULE.test(line)));
+const begins = (line, first, next) =>
+  !line.trim() || (!first && ((ROW.test(line) && DIVIDER.test(next)) || FENCE.test(line) || HEADING.test(line) || QUOTE.test(line) || ITEM.test(line) || RULE.test(line)));
 
 function until(lines, from, ends) {
   let at = from;
-  while (at < lines.length && !ends(lines[at], at === from)) at += 1;
+  while (at < lines.length && !ends(lines[at], at === from, lines[at + 1] ?? "")) at += 1;
   return at;
 }
 
@@ -77,10 +77,12 @@ function code(lines, fence) {
 }
 
 function endOfList(lines, from) {
-  const ordered = /\d/.test(ITEM.exec(lines[from])[2]);
+  const first = ITEM.exec(lines[from]);
+  const ordered = /\d/.test(first[2]);
   let at = from + 1;
   for (; at < lines.length; at += 1) {
     const item = ITEM.exec(lines[at]);
+    if (item && item[1].length > first[1].length + 1) continue; // an item of a list inside
     if (item ? /\d/.test(item[2]) !== ordered : !/^\s{2,}\S/.test(lines[at]) && lines[at].trim()) break;
     if (!lines[at].trim() && !/^(\s{2,}\S| {0,3}([-*+]|\d{1,9}[.)])\s)/.test(lines[at + 1] ?? "")) break;
   }
@@ -91,7 +93,7 @@ function list(lines, cite, depth) {
   const items = [];
   for (const line of lines) {
     const item = ITEM.exec(line);
-    if (item) items.push({ indent: line.length - item[3].length, lines: [item[3]], mark: item[2] });
+    if (item && !(items.length && item[1].length > items[0].outer + 1)) items.push({ outer: item[1].length, indent: line.length - item[3].length, lines: [item[3]], mark: item[2] });
     else items.at(-1).lines.push(line.slice(Math.min(items.at(-1).indent, /^\s*/.exec(line)[0].length)));
   }
   const ordered = /\d/.test(items[0].mark);
@@ -137,11 +139,11 @@ function inline(text, cite, depth = 0) {
 }
 
 function spanOf(match, cite, depth) {
-  const [, escaped, , quoted, strong, starred, lined, label, address, numbers] = match;
+  const [, escaped, , quoted, strong, starred, doubly, lined, label, address, numbers] = match;
   const inner = (part) => (depth < DEEPEST ? inline(part, cite, depth + 1) : [part]);
   if (escaped !== undefined) return [escaped];
   if (quoted !== undefined) return [el("code", {}, quoted.trim())];
-  if (strong !== undefined) return [el("strong", {}, ...inner(strong))];
+  if (strong !== undefined || doubly !== undefined) return [el("strong", {}, ...inner(strong ?? doubly))];
   if (starred !== undefined || lined !== undefined) return [el("em", {}, ...inner(starred ?? lined))];
   if (address !== undefined) return [label, label ? " " : "", el("span", { className: "address", title: "An address in the answer; it is not a link" }, `(${address})`)];
   const cited = numbers.split(/[,;]/).map((number) => cite(Number(number)));

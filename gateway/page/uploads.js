@@ -5,6 +5,7 @@ import { $, el, speak } from "./dom.js";
 
 const POLL_MS = 700;
 const LATEST_POLL_MS = 5_000;
+const LARGE = 1_000_000; // bytes
 const WORDS = {
   accepted: "Accepted, being read…",
   normalised: "Read, being indexed…",
@@ -67,7 +68,7 @@ class Upload {
     });
     return new Promise((resolve, reject) => {
       request.addEventListener("abort", () => reject(new DOMException("cancelled", "AbortError")));
-      request.addEventListener("error", () => reject(new Problem(0)));
+      request.addEventListener("error", () => reject(brokenOff(this.#file)));
       request.addEventListener("load", async () => {
         if (request.status === 202) return resolve(JSON.parse(request.responseText));
         const retry = request.getResponseHeader("retry-after");
@@ -135,4 +136,9 @@ class Upload {
     $("uploads").hidden = !$("upload-list").childElementCount;
     if (had) $("question").focus();
   }
+}
+
+/** A gateway that finds a file too large hangs up while it is being sent; a browser does not say more than that. */
+function brokenOff(file) {
+  return file.size < LARGE ? new Problem(0) : new Problem(0, { detail: "The connection broke. Is the file larger than the gateway takes?" });
 }

@@ -42,7 +42,9 @@ async def test_an_asset_is_served_once_and_then_known(door: Door, name: str) -> 
     assert (head.status_code, head.headers["content-type"]) == (200, first.headers["content-type"])
 
 
-@pytest.mark.parametrize("path", ["/page/nothing.js", "/page/__init__.py", "/page/", "/page/..%2Fapp.py", "/page/a/b.js"])
+@pytest.mark.parametrize(
+    "path", ["/page/nothing.js", "/page/__init__.py", "/page/", "/page/..%2Fapp.py", "/page/a/b.js"]
+)
 async def test_nothing_else_is_served(door: Door, path: str) -> None:
     assert_problem(await door.client.get(path), 404, "not_found")
 
