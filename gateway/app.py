@@ -20,10 +20,12 @@ from gateway.routes import (
     documents,
     embeddings,
     events,
+    feedback,
     graph,
     health,
     hooks,
     models,
+    page,
     receipts,
     responses,
     search,
@@ -46,6 +48,7 @@ ROUTES = (
     responses,
     answers,
     conversations,
+    feedback,
     models,
     embeddings,
     graph,
@@ -54,6 +57,7 @@ ROUTES = (
     sources,
     dead_letters,
     health,
+    page,
 )
 """In the order of the OpenAPI document."""
 

@@ -189,7 +189,10 @@ class Connections:
             return await finished(self.pool, workspace, request_id)
 
         async def turns(workspace: str, request_id: UUID) -> Turns | None:
-            return await turns_until(self.pool, workspace, request_id, self.settings.history_turns)
+            settings = self.settings
+            return await turns_until(
+                self.pool, workspace, request_id, settings.history_turns, settings.history_characters
+            )
 
         async def find(source_id: str) -> Source | None:
             return await find_source(self.pool, self.box, source_id)

@@ -54,6 +54,12 @@ async def place_of(held: Connections, workspace: str, request_id: UUID) -> Place
     return Place(asked.partition, asked.accepted_at, asked.deadline, asked.conversation_id)
 
 
+async def check_known(held: Connections, workspace: str, request_id: UUID) -> None:
+    """Raise Problem(REQUEST_NOT_FOUND) for a request that the workspace does not have."""
+    if await place_of(held, workspace, request_id) is None and await held.finished(workspace, request_id) is None:
+        raise Problem(Code.REQUEST_NOT_FOUND)
+
+
 async def recall(held: Connections, workspace: str, request_id: UUID) -> Exchange:
     """Return the exchange of a request made earlier, which the caller closes.
 

@@ -16,6 +16,7 @@ from schemas.dead_letters import DeadLetter, LetterMark
 from schemas.documents import DocumentVersion
 from schemas.embedding import EmbeddingRequest
 from schemas.event import Event
+from schemas.feedback import Feedback
 from schemas.raw import RawEvent
 from schemas.receipts import Receipt
 
@@ -223,6 +224,20 @@ CONVERSATION_CHANGES = Topic(
     purpose="conversations renamed, archived, deleted",
 )
 
+FEEDBACK = Topic(
+    name="feedback",
+    body=Feedback,
+    key=lambda given: f"{given.workspace}/{given.request_id}",
+    partitions=3,
+    # As long as the interactions that it speaks of.
+    retention=timedelta(days=90),
+    compacted=False,
+    max_bytes=64 * KIB,
+    producers=("gateway",),
+    consumers=("archivist",),
+    purpose="what people think of answers",
+)
+
 CATALOGUE: tuple[Topic[Event], ...] = (  # type: ignore[assignment]
     RAW_EVENTS,
     DOCUMENTS,
@@ -236,6 +251,7 @@ CATALOGUE: tuple[Topic[Event], ...] = (  # type: ignore[assignment]
     EMBEDDING_REQUESTS,
     INTERACTIONS,
     CONVERSATION_CHANGES,
+    FEEDBACK,
 )
 """All topics. Keys take each topic's own body, so the tuple is not assignable without the ignore."""
 

@@ -9,11 +9,11 @@ from starlette.responses import Response
 
 from gateway.auth import NEEDS_KEY, Caller
 from gateway.cancelling import cancel
-from gateway.connections import Connections, Held
+from gateway.connections import Held
 from gateway.documenting import AUTHENTICATED, EVENT_STREAM, problems
 from gateway.exchange import Exchange
 from gateway.problems import Code, Problem
-from gateway.recalling import place_of, recall, settle, told_from
+from gateway.recalling import check_known, recall, settle, told_from
 from gateway.routes.chat import ENDED, ChatAnswer, chat_answer, streamed
 from schemas.chat import ReplyError
 
@@ -88,7 +88,7 @@ async def chat_events(
     """
     at = _position(last_event_id)
     if at is None:
-        await _check(held, caller.workspace, request_id)
+        await check_known(held, caller.workspace, request_id)
         return Response(status_code=204)
     exchange = await recall(held, caller.workspace, request_id)
     return streamed(held, exchange, request.scope, at)
@@ -97,15 +97,9 @@ async def chat_events(
 @router.delete("/v1/chat/{request_id:uuid}", status_code=202, response_model=Cancelling, responses=problems(*_MAY_FAIL))
 async def cancel_chat(request_id: UUID, caller: Caller, held: Held) -> Cancelling:
     """Stop writing an answer. Whoever reads it is told `cancelled`; one that is finished stays as it is."""
-    await _check(held, caller.workspace, request_id)
+    await check_known(held, caller.workspace, request_id)
     await cancel(held, caller.workspace, request_id, "deleted")
     return Cancelling(request_id=request_id)
-
-
-async def _check(held: Connections, workspace: str, request_id: UUID) -> None:
-    """Raise Problem(REQUEST_NOT_FOUND) for a request that the workspace does not have."""
-    if await place_of(held, workspace, request_id) is None and await held.finished(workspace, request_id) is None:
-        raise Problem(Code.REQUEST_NOT_FOUND)
 
 
 def _position(last_event_id: str | None) -> int | None:

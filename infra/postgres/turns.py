@@ -5,7 +5,6 @@ from uuid import UUID
 
 import asyncpg
 
-from infra.postgres.conversations import MAX_CHARACTERS
 from infra.postgres.pool import translated
 from schemas.chat import ChatMessage
 
@@ -21,9 +20,9 @@ class Turns:
 
 @translated
 async def turns_until(
-    pool: "asyncpg.Pool[asyncpg.Record]", workspace: str, request_id: UUID, turns: int
+    pool: "asyncpg.Pool[asyncpg.Record]", workspace: str, request_id: UUID, turns: int, characters: int
 ) -> Turns | None:
-    """Return the last `turns` questions with their answers up to a request's, within `MAX_CHARACTERS` of text.
+    """Return the last `turns` questions with their answers up to a request's, within `characters` of text.
 
     None if the archive has no good answer to such a request of `workspace`. Raises Transient.
     """
@@ -40,7 +39,7 @@ async def turns_until(
     if not rows:
         return None
     messages: list[ChatMessage] = []
-    room = MAX_CHARACTERS
+    room = characters
     for row in rows[:turns]:
         room -= len(row["question"]) + len(row["answer"])
         if room < 0:

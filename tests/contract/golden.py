@@ -14,6 +14,7 @@ import schemas.conversations
 import schemas.dead_letters
 import schemas.documents
 import schemas.embedding
+import schemas.feedback
 import schemas.raw
 import schemas.receipts
 from schemas.event import Event
@@ -29,6 +30,7 @@ MODULES = (
     schemas.chat_cancel,
     schemas.embedding,
     schemas.conversations,
+    schemas.feedback,
 )
 
 

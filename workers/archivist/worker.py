@@ -2,6 +2,7 @@
 
 consumes   interactions          key: workspace/conversation
            conversation.changes  key: workspace/conversation, each field takes its newest word, a deletion is the last
+           feedback              key: workspace/request
 publishes  receipts              one per deletion
            conversation.changes  of conversations that were idle for long
 """
@@ -14,9 +15,11 @@ from infra.postgres.pool import open_pool
 from infra.settings import PostgresSettings, load
 from schemas.chat import Interaction
 from schemas.conversations import ConversationChange
-from topics.catalogue import CONVERSATION_CHANGES, INTERACTIONS, RECEIPTS
+from schemas.feedback import Feedback
+from topics.catalogue import CONVERSATION_CHANGES, FEEDBACK, INTERACTIONS, RECEIPTS
 from workers.archivist import changes, store
 from workers.archivist.idle import Tools, put_away_for_ever
+from workers.archivist.ratings import rating_row, write_ratings
 from workers.archivist.rows import conversation_row, interaction_row
 from workers.archivist.settings import ArchivistSettings
 
@@ -48,3 +51,10 @@ async def change(deliveries: Sequence[Delivery[ConversationChange]], tools: Tool
         for delivery, rows in zip(deliveries, removed, strict=True)
         if delivery.body.operation == "delete"
     ]
+
+
+@worker.handles(FEEDBACK, batch=Micro(records=128))
+async def rate(deliveries: Sequence[Delivery[Feedback]], tools: Tools) -> Iterable[Outgoing]:
+    """Keep the last rating of each answer."""
+    await write_ratings(tools.pool, [rating_row(delivery.body) for delivery in deliveries])
+    return ()

@@ -9,6 +9,9 @@ from infra.postgres.turns import turns_until
 from tests.live.postgres import rows
 from tests.live.postgres.conftest import Pool
 
+ROOM = 12_000
+"""Characters of history."""
+
 
 async def test_a_document_is_read_whole(pool: Pool, workspace: str) -> None:
     document_id = await rows.document(pool, workspace)
@@ -90,20 +93,20 @@ async def test_turns_end_with_the_answer_that_is_named(pool: Pool, workspace: st
     conversation = uuid4()
     asked = [await rows.turn(pool, workspace, conversation, number) for number in range(4)]
     failed = await rows.turn(pool, workspace, conversation, 5, error={"code": "x", "detail": "y"})
-    found = await turns_until(pool, workspace, asked[2], 2)
+    found = await turns_until(pool, workspace, asked[2], 2, ROOM)
     assert found is not None
     assert found.conversation_id == conversation
     assert [message.content for message in found.messages] == ["q1", "a1", "q2", "a2"]
-    assert (await turns_until(pool, workspace, asked[0], 0)) is not None
+    assert (await turns_until(pool, workspace, asked[0], 0, ROOM)) is not None
     for request_id in (failed, uuid4()):
-        assert await turns_until(pool, workspace, request_id, 2) is None
-    assert await turns_until(pool, f"{workspace}-2", asked[2], 2) is None
+        assert await turns_until(pool, workspace, request_id, 2, ROOM) is None
+    assert await turns_until(pool, f"{workspace}-2", asked[2], 2, ROOM) is None
 
 
 async def test_turns_are_bounded(pool: Pool, workspace: str) -> None:
     conversation = uuid4()
-    await rows.turn(pool, workspace, conversation, 1, answer="x" * MAX_CHARACTERS)
+    await rows.turn(pool, workspace, conversation, 1, answer="x" * ROOM)
     last = await rows.turn(pool, workspace, conversation, 2)
-    found = await turns_until(pool, workspace, last, 10)
+    found = await turns_until(pool, workspace, last, 10, ROOM)
     assert found is not None
     assert [message.content for message in found.messages] == ["q2", "a2"]

@@ -1,0 +1,64 @@
+"""The archivist's rows of ratings, on a real database."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import permutations
+from uuid import UUID, uuid4
+
+import pytest
+
+from schemas.feedback import Feedback
+from tests.deliveries import delivery
+from workers.archivist.store import Pool
+from workers.archivist.worker import rate
+
+AT = datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)
+REQUEST = UUID(int=9)
+
+
+def given(workspace: str, rating: str, after: int, number: int = 1, comment: str = "") -> Feedback:
+    return Feedback.model_validate(
+        {
+            "workspace": workspace,
+            "event_id": UUID(int=number),
+            "request_id": REQUEST,
+            "rating": rating,
+            "comment": comment,
+            "by": "key1",
+            "given_at": AT + timedelta(seconds=after),
+        }
+    )
+
+
+async def kept(pool: Pool, workspace: str) -> list[tuple[object, ...]]:
+    rows = await pool.fetch(
+        "select rating, comment, given_by, given_at, event_id from feedback where workspace = $1", workspace
+    )
+    return [tuple(row.values()) for row in rows]
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "in one batch"])
+async def test_the_last_rating_counts_in_every_order(pool: Pool, together: bool) -> None:
+    for order in permutations(range(4)):
+        workspace = f"w{uuid4().hex}"
+        ratings = [
+            given(workspace, "up", 0, 4),
+            given(workspace, "down", 5, 2),
+            given(workspace, "up", 9, 1),
+            given(workspace, "down", 9, 3, "No.\x00"),
+        ]
+        deliveries = [delivery(ratings[position]) for position in order]
+        for batch in [deliveries] if together else [[each] for each in (*deliveries, deliveries[0])]:
+            await rate(batch, pool)
+        last = ("down", "No.\ufffd", "key1", AT + timedelta(seconds=9), UUID(int=3))
+        assert await kept(pool, workspace) == [last], order
+
+
+async def test_each_workspace_has_its_own(pool: Pool) -> None:
+    one, other = f"w{uuid4().hex}", f"w{uuid4().hex}"
+    await rate([delivery(given(one, "up", 0)), delivery(given(other, "down", 0))], pool)
+    assert [row[0] for row in await kept(pool, one)] == ["up"]
+    assert [row[0] for row in await kept(pool, other)] == ["down"]
+
+
+async def test_nothing_to_write_is_no_statement(pool: Pool) -> None:
+    assert list(await rate([], pool)) == []
