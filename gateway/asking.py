@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import TypedDict, Unpack
 from uuid import UUID, uuid4
 
 from gateway.accepting import PRODUCER
@@ -10,12 +11,19 @@ from gateway.exchange import Exchange
 from gateway.problems import Code, Problem
 from gateway.settings import Purpose
 from infra.kafka.codec import new_envelope
-from infra.postgres.conversations import is_deleted
 from infra.telemetry.tracing import inject
 from schemas.chat import ChatMessage, ChatReply, ChatRequest, Generation, Intent, SearchFilters
 from schemas.event import now
 from schemas.ids import deterministic_id
 from topics.catalogue import CHAT_REQUESTS
+
+
+class Manner(TypedDict, total=False):
+    """How a question is answered, as `ChatRequest` has it."""
+
+    stream: bool
+    intent: Intent | None
+    cached: bool
 
 
 async def question(
@@ -30,10 +38,8 @@ async def question(
     model: str = "",
     generation: Generation | None = None,
     conversation_id: UUID | None = None,
-    stream: bool = False,
     idempotency_key: str | None = None,
-    intent: Intent | None = None,
-    cached: bool = True,
+    **manner: Unpack[Manner],
 ) -> ChatRequest:
     """Return a question that can be asked now, its replies directed to this gateway.
 
@@ -62,16 +68,14 @@ async def question(
         reply_to=reply_to,
         accepted_at=accepted_at,
         deadline=accepted_at + held.settings.patience(purpose),
-        stream=stream,
         idempotency_key=idempotency_key or "",
-        intent=intent,
-        cached=cached,
+        **manner,
     )
 
 
 async def _check(held: Connections, workspace: str, conversation_id: UUID | None) -> None:
     """Refuse a conversation that was deleted: nothing is kept of it, and an answer in it would not be either."""
-    if conversation_id is not None and await is_deleted(held.pool, workspace, conversation_id):
+    if conversation_id is not None and await held.is_deleted(workspace, conversation_id):
         raise Problem(Code.CONVERSATION_NOT_FOUND)
 
 

@@ -31,6 +31,7 @@ from infra.kafka.replies import LEASE_NAME, LEASE_S, ReplyReader
 from infra.kafka.reply_log import ReplyLog
 from infra.objects.store import ObjectStore
 from infra.postgres.answers import Finished, finished
+from infra.postgres.conversations import is_deleted
 from infra.postgres.indexes import Index, live
 from infra.postgres.keys import PresentedKey, Principal, verify_presented
 from infra.postgres.pool import open_pool
@@ -175,6 +176,8 @@ class Connections:
     """Answers of a workspace by the ids of their requests."""
     turns_until: Callable[[str, UUID], Awaitable[Turns | None]] = field(init=False)
     """The conversation of a workspace up to the answer to a request."""
+    is_deleted: Callable[[str, UUID], Awaitable[bool]] = field(init=False)
+    """Whether a conversation of a workspace was deleted."""
     sources: Recent[str, Source | None] = field(init=False)
     upload_sources: Recent[str, Source | None] = field(init=False)
     live_index: Recent[str, Index] = field(init=False)
@@ -194,6 +197,9 @@ class Connections:
                 self.pool, workspace, request_id, settings.history_turns, settings.history_characters
             )
 
+        async def deleted(workspace: str, conversation_id: UUID) -> bool:
+            return await is_deleted(self.pool, workspace, conversation_id)
+
         async def find(source_id: str) -> Source | None:
             return await find_source(self.pool, self.box, source_id)
 
@@ -209,6 +215,7 @@ class Connections:
         self.admission = Admission(self.settings.event_rate, self.rates)
         self.finished = answered
         self.turns_until = turns
+        self.is_deleted = deleted
         self.keys = KeyCheck(verify, self.settings.key_cache_s)
         self.sources = Recent(find, self.settings.source_cache_s)
         self.upload_sources = Recent(find_uploads, self.settings.source_cache_s)

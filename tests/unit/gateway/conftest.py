@@ -230,11 +230,17 @@ async def door(settings: GatewaySettings) -> AsyncIterator[Door]:
 
     connections.finished = finished
     turns: dict[tuple[str, UUID], Turns] = {}
+    deleted: set[tuple[str, UUID]] = set()
 
     async def turns_until(workspace: str, request_id: UUID) -> Turns | None:
         return turns.get((workspace, request_id))
 
     connections.turns_until = turns_until
+
+    async def is_deleted(workspace: str, conversation_id: UUID) -> bool:
+        return (workspace, conversation_id) in deleted
+
+    connections.is_deleted = is_deleted
 
     async def live(_: str) -> Index:
         return Index("hash-1", "chunks_hash-1", "hash-64", 64, "live")

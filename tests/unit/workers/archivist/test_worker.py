@@ -7,6 +7,8 @@ from schemas.event import now
 from tests.chats import request
 from tests.deliveries import delivery
 from workers.archivist import store
+from workers.archivist.idle import Tools
+from workers.archivist.settings import ArchivistSettings
 from workers.archivist.worker import archive
 
 CALL = ToolCall(id="a", function=FunctionCall(name="days_left", arguments="{}"))
@@ -34,5 +36,5 @@ async def test_a_call_of_a_tool_is_no_answer_to_keep(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(store, "write", write)
     bodies = [interaction("", CALL), interaction("I look it up.", CALL), interaction("Seven.")]
-    await archive([delivery(body) for body in bodies], cast(Any, None))
+    await archive([delivery(body) for body in bodies], Tools(cast(Any, None), ArchivistSettings()))
     assert [row.answer for row in kept] == ["I look it up.", "Seven."]
