@@ -3,6 +3,7 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 PYTHONS := python3.13 python3.12 python3.11 python3
+RUNNABLE := $(VENV)/.runnable
 READY := $(VENV)/.ready
 COVERED := 85
 export UV_SYSTEM_CERTS := true
@@ -37,20 +38,26 @@ $(PY):
 
 # uv takes seconds where pip takes a minute; where uv cannot do it, pip does. Both trust the machine's own authorities:
 # a company's proxy signs with one of those.
-$(READY): pyproject.toml requirements.lock | $(PY)
-	@$(PY) -m pip install --quiet --disable-pip-version-check uv || true
-	@{ $(PY) -m uv pip install --quiet --python $(PY) -r requirements.lock \
-	    && $(PY) -m uv pip install --quiet --python $(PY) --no-deps -e . ; } \
-	  || { echo "uv could not install; trying pip" >&2 \
-	    && $(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock \
-	    && $(PY) -m pip install --quiet --disable-pip-version-check --no-deps -e . ; }
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check
+UV := $(PY) -m uv pip install --quiet --python $(PY)
+
+# What running takes, in the versions of the lock, and no more: the tools of tests and checks are as large again.
+$(RUNNABLE): pyproject.toml requirements.lock | $(PY)
+	@$(PIP) uv || true
+	@$(UV) -c requirements.lock -e ".[local]" \
+	  || { echo "uv could not install; trying pip" >&2 && $(PIP) -c requirements.lock -e ".[local]" ; }
+	@touch $(RUNNABLE)
+
+$(READY): $(RUNNABLE)
+	@$(UV) -r requirements.lock || { echo "uv could not install; trying pip" >&2 && $(PIP) -r requirements.lock ; }
 	@touch $(READY)
 
-demo: setup
+demo: $(RUNNABLE)
 	@$(VENV)/bin/millrace demo
 
 test: setup
-	@$(PY) -m pytest -n 2 --dist loadgroup -m "not slow" --durations=20 --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERED)
+	@$(PY) -m pytest -n 2 --dist loadgroup -m "not slow" --durations=20 \
+	  --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERED)
 
 # EVENTS deliveries while KILLS processes die; ENCODER=minilm for the real encoder; KILL_TEST=--help for the rest.
 EVENTS := 2000
@@ -78,10 +85,10 @@ check: setup
 	@$(PY) -m mypy
 	@$(VENV)/bin/lint-imports
 
-up: setup
+up: $(RUNNABLE)
 	@$(VENV)/bin/millrace up
 
-down: setup
+down: $(RUNNABLE)
 	@$(VENV)/bin/millrace down
 
 lock: setup
