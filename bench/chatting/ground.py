@@ -34,6 +34,8 @@ class Ground:
     gateway: Target
     other: Target
     """The gateway as another workspace sees it."""
+    environment: Mapping[str, str]
+    """Addresses of the servers."""
     litellm: Target | None = None
     litellm_pid: int = 0
 
@@ -153,7 +155,7 @@ async def _ours(started: _Started, environment: Mapping[str, str], backend: int,
         keys = [(await create_key(pool, workspace, "bench")).key for workspace in ("bench", "bench-other")]
     bare = {"millrace": {"retrieve": False}}
     ours = [Target("millrace", port, key, bare | {"model": "millrace"}) for key in keys]
-    return Ground(processes, Target("backend", backend), ours[0], ours[1])
+    return Ground(processes, Target("backend", backend), ours[0], ours[1], environment)
 
 
 async def _litellm(started: _Started, found: Ground, program: Path, backend: int) -> None:
