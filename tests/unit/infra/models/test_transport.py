@@ -60,6 +60,18 @@ async def test_nobody_there_is_an_error_of_httpx() -> None:
             await client.get("http://127.0.0.1:1/")
 
 
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_proxies_of_the_environment_are_left_to_httpx(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert transport() is not None
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    assert transport() is None
+
+
 async def test_no_cookie_of_one_answer_goes_along_with_another_question() -> None:
     heard = []
 
