@@ -2,7 +2,7 @@
 
     python -m bench.chat [--requests 300] [--rounds 3] [--litellm PATH/bin/litellm] [--only latency] [--json]
 
-Starts a stack of its own (broker, Postgres, Valkey, vector door, retriever and inference worker, gateway), an instant
+Starts a stack of its own (broker, Postgres, Valkey, vector door, the workers on a question's way, gateway), an instant
 OpenAI-compatible backend, and, where `--litellm` names the program, that proxy in front of the same backend. LiteLLM
 belongs into a virtual environment of its own; without it the comparison is left out. Measured are
 
@@ -61,7 +61,9 @@ async def latency(found: Ground, rounds: int, number: int) -> dict[str, Any]:
                 for name, (target, cpu) in each[first:] + each[:first]:
                     taken[name].append(await along(target, at_once, number, stream=stream, cpu=cpu))
                 print(f"{at_once} at once, stream {stream}: round {turn + 1} of {rounds}", file=sys.stderr)
-            figures[f"{at_once}{' streamed' if stream else ''}"] = compared(taken)
+            figures[title := f"{at_once}{' streamed' if stream else ''}"] = compared(taken)
+            # What was measured is told at once: a later part may fail.
+            print(title, json.dumps(figures[title]), file=sys.stderr)
     return figures
 
 

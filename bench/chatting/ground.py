@@ -143,7 +143,8 @@ async def _answers(port: int, path: str) -> bool:
 
 async def _ours(started: _Started, environment: Mapping[str, str], backend: int, *, apart: bool) -> Ground:
     processes = {}
-    for workers in (("retriever",), ("inference",)) if apart else (("retriever", "inference"),):
+    # The embedder registers the index that questions with retrieval read.
+    for workers in (("embedder", "retriever"), ("inference",)) if apart else (("embedder", "retriever", "inference"),):
         name, port = "+".join(workers), choose(set())
         told = dict(environment) | {"MILLRACE_METRICS_PORT": str(port), "MILLRACE_METRICS_HOST": "127.0.0.1"}
         command = (sys.executable, "-m", "workers.host", *workers)
