@@ -2,13 +2,14 @@
 
     python -m bench.chat [--requests 300] [--rounds 3] [--litellm PATH/bin/litellm] [--only latency] [--json]
 
-Starts a stack of its own (broker, Postgres, Valkey, vector door, retriever and inference worker, gateway), an instant
+Starts a stack of its own (broker, Postgres, Valkey, vector door, the workers on a question's way, gateway), an instant
 OpenAI-compatible backend, and, where `--litellm` names the program, that proxy in front of the same backend. LiteLLM
 belongs into a virtual environment of its own; without it the comparison is left out. Measured are
 
 - `latency`: the time of a question at 1, 20 and 100 at once, whole and streamed (to the first word), its p50, p95 and
   p99, and what is added to asking the backend directly; questions per second; CPU time per question of all of ours
   (gateway, workers, broker, Postgres, Valkey, vector door; not the client, not the backend), and so per core;
+- `hops`: where the time of a question goes, one at a time, with `retrieve` off and on (an empty index);
 - `streams`: the gateway's memory with 1,000 streams open;
 - `fair`: what a single question is delayed by 1,000 of another workspace.
 
@@ -24,16 +25,17 @@ import os
 import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from bench.chatting.ground import Ground, ground
-from bench.chatting.measure import Way, along, fair_share, open_streams, warm, ways
+from bench.chatting.hops import traced
+from bench.chatting.measure import Way, along, fair_share, open_streams, questions, warm, ways
 from infra.telemetry import logs
 
 AT_ONCE = (1, 20, 100)
-PARTS = ("latency", "streams", "fair")
+PARTS = ("latency", "hops", "streams", "fair")
 FAIR_ANSWER_S = 0.2
 SLOTS = 32
 """Answers at once, of latency and streams: an instant backend needs no more. Fair shares are measured with 4."""
@@ -47,7 +49,8 @@ def spread(values: Sequence[float], digits: int = 2) -> dict[str, float]:
 
 async def latency(found: Ground, rounds: int, number: int) -> dict[str, Any]:
     """Return the figures per number at once, streamed or not."""
-    await warm(found, 40)
+    # So many that the broker has compiled what it does for each of them.
+    await warm(found, number)
     figures: dict[str, Any] = {}
     for at_once in AT_ONCE:
         for stream in (False, True):
@@ -58,7 +61,21 @@ async def latency(found: Ground, rounds: int, number: int) -> dict[str, Any]:
                 for name, (target, cpu) in each[first:] + each[:first]:
                     taken[name].append(await along(target, at_once, number, stream=stream, cpu=cpu))
                 print(f"{at_once} at once, stream {stream}: round {turn + 1} of {rounds}", file=sys.stderr)
-            figures[f"{at_once}{' streamed' if stream else ''}"] = compared(taken)
+            figures[title := f"{at_once}{' streamed' if stream else ''}"] = compared(taken)
+            # What was measured is told at once: a later part may fail.
+            print(title, json.dumps(figures[title]), file=sys.stderr)
+    return figures
+
+
+async def hops(found: Ground, number: int) -> dict[str, Any]:
+    """Return what each step of a question takes, without and with retrieval."""
+    figures = {}
+    for retrieve in (False, True):
+        target = replace(found.gateway, fields=found.gateway.fields | {"millrace": {"retrieve": retrieve}})
+        await traced(target, questions(50), found.environment)
+        figures["with retrieval" if retrieve else "without"] = await traced(
+            target, questions(number), found.environment
+        )
     return figures
 
 
@@ -98,11 +115,13 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     parts = arguments.only or PARTS
     figures: dict[str, Any] = {"cores": os.cpu_count(), "load_before": os.getloadavg(), "nice": os.nice(0)}
     told = {"MILLRACE_ANSWER_TIMEOUT_S": "300", "MILLRACE_STALLED_AFTER_S": "400"}
-    if {"latency", "streams"} & set(parts):
+    if {"latency", "hops", "streams"} & set(parts):
         slots = {"INFERENCE_CONCURRENCY": str(SLOTS), "INFERENCE_FIRST_TIMEOUT_S": "200"}
         async with ground(arguments.litellm, told | slots, apart=arguments.apart) as found:
             if "latency" in parts:
                 figures["latency"] = await latency(found, arguments.rounds, arguments.requests)
+            if "hops" in parts:
+                figures["hops"] = await hops(found, arguments.requests)
             if "streams" in parts:
                 figures["streams"] = await open_streams(found, arguments.streams)
     if "fair" in parts:
@@ -138,6 +157,10 @@ def show(figures: dict[str, Any]) -> None:
             print(line)
     if "latency" in figures and "litellm" not in figures["latency"]["1"]:
         print("no --litellm: not compared with a LiteLLM proxy")
+    for title, steps in figures.get("hops", {}).items():
+        print(f"one at a time, {title}")
+        for name, found in steps.items():
+            print(f"  {found['p50_ms']:6.2f} ms p50 {found['p99_ms']:7.2f} ms p99  {name}")
     for part in ("streams", "fair"):
         if part in figures:
             print(f"{part}: " + ", ".join(f"{name} {value}" for name, value in figures[part].items()))

@@ -56,7 +56,8 @@ class Backend(asyncio.Protocol):
             self._whole(orjson.dumps({"object": "list", "data": [{"id": "instant", "object": "model"}]}))
             return
         wanted = orjson.loads(body)
-        question = wanted["messages"][-1]["content"]
+        # With sources the question stands behind them.
+        question = wanted["messages"][-1]["content"].rpartition("Question: ")[2]
         if question.startswith(("hold", "slow")):
             task = asyncio.ensure_future(self._later(question, wanted))
             self._tasks.add(task)

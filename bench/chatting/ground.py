@@ -34,6 +34,8 @@ class Ground:
     gateway: Target
     other: Target
     """The gateway as another workspace sees it."""
+    environment: Mapping[str, str]
+    """Addresses of the servers."""
     litellm: Target | None = None
     litellm_pid: int = 0
 
@@ -141,7 +143,8 @@ async def _answers(port: int, path: str) -> bool:
 
 async def _ours(started: _Started, environment: Mapping[str, str], backend: int, *, apart: bool) -> Ground:
     processes = {}
-    for workers in (("retriever",), ("inference",)) if apart else (("retriever", "inference"),):
+    # The embedder registers the index that questions with retrieval read.
+    for workers in (("embedder", "retriever"), ("inference",)) if apart else (("embedder", "retriever", "inference"),):
         name, port = "+".join(workers), choose(set())
         told = dict(environment) | {"MILLRACE_METRICS_PORT": str(port), "MILLRACE_METRICS_HOST": "127.0.0.1"}
         command = (sys.executable, "-m", "workers.host", *workers)
@@ -153,7 +156,7 @@ async def _ours(started: _Started, environment: Mapping[str, str], backend: int,
         keys = [(await create_key(pool, workspace, "bench")).key for workspace in ("bench", "bench-other")]
     bare = {"millrace": {"retrieve": False}}
     ours = [Target("millrace", port, key, bare | {"model": "millrace"}) for key in keys]
-    return Ground(processes, Target("backend", backend), ours[0], ours[1])
+    return Ground(processes, Target("backend", backend), ours[0], ours[1], environment)
 
 
 async def _litellm(started: _Started, found: Ground, program: Path, backend: int) -> None:

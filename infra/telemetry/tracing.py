@@ -8,12 +8,15 @@ no-op, but an incoming trace still travels on.
 import os
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+if TYPE_CHECKING:
+    import httpx
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 UNTRACED = "health/live,health/ready,metrics"
@@ -98,6 +101,16 @@ def instrument_clients() -> None:
         instrumentor = client()
         if not instrumentor.is_instrumented_by_opentelemetry:
             instrumentor.instrument()
+
+
+def instrument_transport(transport: "httpx.AsyncBaseTransport") -> "httpx.AsyncBaseTransport":
+    """Make every request through a transport that is not httpx's own a span, which `instrument_clients` cannot."""
+    if not exporting():
+        return transport
+    from opentelemetry.instrumentation.httpx import AsyncOpenTelemetryTransport
+
+    traced: httpx.AsyncBaseTransport = AsyncOpenTelemetryTransport(transport)
+    return traced
 
 
 def context_from(headers: Mapping[str, str]) -> Context:

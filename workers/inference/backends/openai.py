@@ -16,6 +16,7 @@ import httpx
 from pydantic import ValidationError
 
 from infra.errors import Transient
+from infra.models.transport import transport as own_transport
 from infra.telemetry.metrics import Metric, observe
 from schemas.chat import ChatMessage, ChatPrompt, Usage
 from schemas.event import now
@@ -32,8 +33,6 @@ DEPENDENCY = "inference"
 CONNECT_TIMEOUT_S = 5.0
 END_WITHIN_S = 0.05
 """How long the end of a body is waited for whose answer is complete; mostly it came with it."""
-CONNECTIONS = httpx.Limits()
-"""The slots bound how many there are."""
 LIST_KEPT_S = 30.0
 """How long the server's list of models is believed before an unknown name makes it be read again."""
 _PASSED_ON = {"stop", "top_p", "seed", "response_format", "tools", "tool_choice", "parallel_tool_calls"}
@@ -57,9 +56,8 @@ class OpenAIBackend:
         headers = {}
         if settings.api_key is not None:
             headers["Authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
-        self._client = httpx.AsyncClient(
-            base_url=endpoint(settings.url), headers=headers, transport=transport, limits=CONNECTIONS
-        )
+        through = transport or own_transport()
+        self._client = httpx.AsyncClient(base_url=endpoint(settings.url), headers=headers, transport=through)
 
     @property
     def model(self) -> str:

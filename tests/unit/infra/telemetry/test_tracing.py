@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from opentelemetry import context as contexts
 from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from infra.telemetry import tracing
 
@@ -53,3 +57,20 @@ def test_an_incoming_trace_travels_on_though_nothing_is_recorded() -> None:
 def test_headers_without_a_trace_give_an_empty_context(headers: dict[str, str]) -> None:
     context = tracing.context_from(headers)
     assert not trace.get_current_span(context).get_span_context().is_valid
+
+
+async def test_requests_through_a_transport_that_is_not_httpxs_are_spans_where_spans_are_exported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = httpx.MockTransport(lambda request: httpx.Response(200, text=request.headers.get("traceparent", "")))
+    assert tracing.instrument_transport(plain) is plain
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    with monkeypatch.context() as patched:
+        patched.setattr(tracing, "exporting", lambda: True)
+        patched.setattr(trace, "get_tracer_provider", lambda: provider)
+        traced = tracing.instrument_transport(plain)
+    async with httpx.AsyncClient(transport=traced) as client:
+        told = (await client.get("http://model/v1/models")).text
+    (span,) = exporter.get_finished_spans()
+    assert told.split("-")[1] == format(span.get_span_context().trace_id, "032x")

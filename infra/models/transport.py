@@ -1,0 +1,46 @@
+"""How model servers are spoken to: httpx in front, aiohttp's connections behind (decision 0017).
+
+httpx with its own connections takes 1.7 ms of CPU time for a streamed answer at twenty at once, with these 0.3 ms.
+"""
+
+from urllib.request import getproxies
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from infra.telemetry.tracing import instrument_transport
+
+KEPT_S = 5.0
+"""How long an idle connection is kept: less than servers do, or a question would meet one that is being closed."""
+
+
+class _Translating(AiohttpTransport):
+    """Turns what the library leaves as aiohttp's own error into httpx's, such as an answer that is no HTTP."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request. Raises httpx.TransportError."""
+        try:
+            return await super().handle_async_request(request)
+        except aiohttp.ClientError as error:
+            raise httpx.RemoteProtocolError(type(error).__name__, request=request) from error
+        except TimeoutError as error:
+            raise httpx.ConnectTimeout(type(error).__name__, request=request) from error
+
+
+def transport() -> httpx.AsyncBaseTransport | None:
+    """Return a transport without a bound on connections: callers have slots.
+
+    None, which leaves it to httpx, where the environment names proxies: aiohttp looks for them again at each request,
+    in a thread.
+    """
+    if getproxies():
+        return None
+    return instrument_transport(_Translating(client=_session))
+
+
+def _session() -> aiohttp.ClientSession:
+    # Connects nothing yet; called within the loop that will use it.
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_S, ssl=httpx.create_ssl_context())
+    # No cookies: what one asker's answer set must not go along with another one's question.
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
