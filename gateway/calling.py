@@ -4,10 +4,11 @@ https://platform.openai.com/docs/guides/function-calling
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from gateway.json_values import JsonObject
 from gateway.problems import invalid_field
 from schemas.chat import ChatMessage, Generation
 
@@ -20,7 +21,7 @@ class DeclaredFunction(BaseModel):
 
     name: str = Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: JsonObject | None = None
     """JSON schema of the arguments."""
     strict: bool | None = None
 

@@ -15,6 +15,7 @@ from gateway.connections import Connections, Held
 from gateway.continuing import continued
 from gateway.documenting import EVENT_STREAM, problems
 from gateway.exchange import unless_gone
+from gateway.json_values import JsonObject
 from gateway.opening import opened
 from gateway.problems import RESPONSES_PATH, Code, Problem, invalid_field
 from gateway.repeating import IdempotencyKey, begin_once, fingerprint
@@ -68,7 +69,7 @@ class TextFormat(BaseModel):
     type: Literal["text", "json_object", "json_schema"]
     name: str | None = None
     description: str | None = None
-    form: dict[str, Any] | None = Field(default=None, alias="schema")
+    form: JsonObject | None = Field(default=None, alias="schema")
     strict: bool | None = None
 
     def plain(self) -> dict[str, Any] | None:
