@@ -59,7 +59,7 @@ class Tooled(BaseModel):
         if not tools and choice not in (None, "none", "auto"):
             raise invalid_field("/tool_choice", "there are no tools to choose from")
         if isinstance(choice, NamedTool) and choice.function.name not in {tool.function.name for tool in tools}:
-            raise invalid_field("/tool_choice/function/name", "no tool of the request is called so")
+            raise invalid_field("/tool_choice", "no tool of the request is called so")
         if not tools:
             return generation
         return generation.model_copy(
@@ -71,18 +71,24 @@ class Tooled(BaseModel):
         )
 
 
-def check_calls(messages: Sequence[ChatMessage]) -> None:
-    """Raise Problem unless each call is answered by a message of role `tool` right after it, and each such message
-    answers a call: what else comes would be refused by the model's template, in words that help nobody.
+def check_calls(messages: Sequence[ChatMessage], field: str = "messages") -> None:
+    """Raise Problem, which names `field`, unless each call is answered by a message of role `tool` right after it, and
+    each such message answers a call: what else comes would be refused by the model's template, in words that help
+    nobody.
     """
     open_calls: dict[str, int] = {}
     for at, message in enumerate(messages):
         if message.role == "tool":
             if message.tool_call_id not in open_calls:
-                raise invalid_field(f"/messages/{at}/tool_call_id", "answers no call of the assistant's message before")
+                raise invalid_field(_at(field, at, "tool_call_id"), "answers no call of the assistant's message before")
             del open_calls[message.tool_call_id]
             continue
         if open_calls:
             call, asked_at = next(iter(open_calls.items()))
-            raise invalid_field(f"/messages/{asked_at}/tool_calls", f"the call {call[:80]!r} has no answer")
+            raise invalid_field(_at(field, asked_at, "tool_calls"), f"the call {call[:80]!r} has no answer")
         open_calls = {call.id: at for call in message.tool_calls}
+
+
+def _at(field: str, at: int, inside: str) -> str:
+    """Return where a message is wrong. Only the messages of the chat completions stand in the body one by one."""
+    return f"/messages/{at}/{inside}" if field == "messages" else f"/{field}"

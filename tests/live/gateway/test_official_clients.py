@@ -237,6 +237,18 @@ async def test_a_response_and_one_that_goes_on_from_it(client: AsyncOpenAI, vend
     assert "Be brief." not in told[0]
 
 
+async def test_a_response_calls_a_function_and_is_answered_from_its_result(client: AsyncOpenAI) -> None:
+    functions: Any = [{"type": "function", "name": "days_left", "parameters": SCHEMA, "strict": True}]
+    async with client.responses.stream(model="millrace", input=MESSAGES, tools=functions) as stream:
+        first = await stream.get_final_response()
+    (call,) = first.output
+    assert call.type == "function_call"
+    assert (call.name, json.loads(call.arguments)) == ("days_left", {"days": 7})
+    given: Any = [*MESSAGES, call.to_dict(), {"type": "function_call_output", "call_id": call.call_id, "output": "90"}]
+    second = await client.responses.create(model="millrace", input=given, tools=functions)
+    assert second.output_text == "The tool returned 90 ."
+
+
 async def test_a_response_that_is_cut(client: AsyncOpenAI) -> None:
     cut = await client.responses.create(model="millrace", input=QUESTION, max_output_tokens=2)
     assert (cut.status, cut.output_text) == ("incomplete", "You asked:")

@@ -82,7 +82,7 @@ async def test_who_calls_no_tools_says_so(door: Door) -> None:
         ),
         ({"response_format": {"type": "json_schema", "json_schema": {"x": 2**70}}}, "response_format.json_schema"),
         ({"tool_choice": "required"}, "tool_choice"),
-        ({"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "x"}}}, "tool_choice.function.name"),
+        ({"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "x"}}}, "tool_choice"),
         ({"messages": [QUESTION, RESULT]}, "messages.1.tool_call_id"),
         ({"messages": [QUESTION, CALLED, QUESTION]}, "messages.1.tool_calls"),
         ({"messages": [QUESTION, CALLED, RESULT, RESULT]}, "messages.3.tool_call_id"),
