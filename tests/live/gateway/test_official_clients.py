@@ -212,7 +212,7 @@ async def test_embeddings_are_those_of_the_index(client: AsyncOpenAI) -> None:
 
 
 async def test_two_thousand_embeddings_at_once(client: AsyncOpenAI) -> None:
-    """Their reply is over the topic's limit of a record, and goes by way of the object store."""
+    """As many as one request may hold."""
     texts = [f"wheel {number}" for number in range(2_048)]
     given = await client.embeddings.create(model="millrace-embeddings", input=texts)
     assert np.array_equal(
