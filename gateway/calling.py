@@ -4,10 +4,11 @@ https://platform.openai.com/docs/guides/function-calling
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from gateway.json_values import JsonObject
 from gateway.problems import invalid_field
 from schemas.chat import ChatMessage, Generation
 
@@ -20,7 +21,7 @@ class DeclaredFunction(BaseModel):
 
     name: str = Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: JsonObject | None = None
     """JSON schema of the arguments."""
     strict: bool | None = None
 
@@ -58,7 +59,7 @@ class Tooled(BaseModel):
         if not tools and choice not in (None, "none", "auto"):
             raise invalid_field("/tool_choice", "there are no tools to choose from")
         if isinstance(choice, NamedTool) and choice.function.name not in {tool.function.name for tool in tools}:
-            raise invalid_field("/tool_choice/function/name", "no tool of the request is called so")
+            raise invalid_field("/tool_choice", "no tool of the request is called so")
         if not tools:
             return generation
         return generation.model_copy(
@@ -70,18 +71,24 @@ class Tooled(BaseModel):
         )
 
 
-def check_calls(messages: Sequence[ChatMessage]) -> None:
-    """Raise Problem unless each call is answered by a message of role `tool` right after it, and each such message
-    answers a call: what else comes would be refused by the model's template, in words that help nobody.
+def check_calls(messages: Sequence[ChatMessage], field: str = "messages") -> None:
+    """Raise Problem, which names `field`, unless each call is answered by a message of role `tool` right after it, and
+    each such message answers a call: what else comes would be refused by the model's template, in words that help
+    nobody.
     """
     open_calls: dict[str, int] = {}
     for at, message in enumerate(messages):
         if message.role == "tool":
             if message.tool_call_id not in open_calls:
-                raise invalid_field(f"/messages/{at}/tool_call_id", "answers no call of the assistant's message before")
+                raise invalid_field(_at(field, at, "tool_call_id"), "answers no call of the assistant's message before")
             del open_calls[message.tool_call_id]
             continue
         if open_calls:
             call, asked_at = next(iter(open_calls.items()))
-            raise invalid_field(f"/messages/{asked_at}/tool_calls", f"the call {call[:80]!r} has no answer")
+            raise invalid_field(_at(field, asked_at, "tool_calls"), f"the call {call[:80]!r} has no answer")
         open_calls = {call.id: at for call in message.tool_calls}
+
+
+def _at(field: str, at: int, inside: str) -> str:
+    """Return where a message is wrong. Only the messages of the chat completions stand in the body one by one."""
+    return f"/messages/{at}/{inside}" if field == "messages" else f"/{field}"

@@ -15,7 +15,9 @@ from schemas.dead_letters import Reason
 
 log = logger(__name__)
 
-_BRANCHES = frozenset({"str", "constrained-str", "int", "float", "bool", "NamedTool"})
+_BRANCHES = frozenset({"str", "constrained-str", "int", "float", "bool", "NamedTool", "FlatChoice"})
+_TAGS = frozenset({"message", "function_call", "function_call_output"})
+"""Kinds of items in a list; a field of such a name stands in no list."""
 _BY_STATUS = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED}
 
 
@@ -53,14 +55,17 @@ def invalid(faults: Sequence[Any]) -> Problem:
     return Problem(Code.INVALID_REQUEST, errors=errors)
 
 
-def _is_branch(part: str | int) -> bool:
+def _is_branch(part: str | int, before: str | int) -> bool:
     """Say whether a part of pydantic's path names the branch of a union, which is no place in the body."""
-    return isinstance(part, str) and (part in _BRANCHES or "[" in part)
+    if isinstance(part, int):
+        return False
+    return part in _BRANCHES or "[" in part or (isinstance(before, int) and part in _TAGS)
 
 
 def _pointer(place: Sequence[str | int]) -> str:
-    head, *rest = (part for part in place or ("",) if not _is_branch(part))
-    parts = [str(part).replace("~", "~0").replace("/", "~1") for part in rest]
+    head, *rest = place or ("",)
+    kept = [part for before, part in zip((head, *rest), rest, strict=False) if not _is_branch(part, before)]
+    parts = [str(part).replace("~", "~0").replace("/", "~1") for part in kept]
     return "/" + "/".join(parts) if head == "body" else "/".join([str(head), *parts])
 
 

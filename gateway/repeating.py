@@ -113,7 +113,9 @@ async def _archived(held: Connections, request: ChatRequest) -> Exchange | None:
     if archived is None:
         return None
     await _remember(held.asked.forget(workspace, request_id))
-    if archived.question != storable(request.messages[-1].content.strip()):
+    # Not the last message: that may be what a tool returned.
+    asked = next(message.content for message in reversed(request.messages) if message.role == "user")
+    if archived.question != storable(asked.strip()):
         raise Problem(Code.KEY_REUSED)
     return told_from(workspace, request_id, archived)
 

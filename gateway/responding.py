@@ -49,6 +49,17 @@ class ResponseMessage(BaseModel):
     content: list[ResponseText]
 
 
+class ResponseCall(BaseModel):
+    """A function that the model wants called, as an item."""
+
+    id: str
+    type: Literal["function_call"] = "function_call"
+    status: Literal["in_progress", "completed"] = "completed"
+    call_id: str
+    name: str
+    arguments: str
+
+
 class ResponseFault(BaseModel):
     """Why there is no answer, or not the whole of it."""
 
@@ -78,8 +89,8 @@ class Asked(BaseModel):
     text: dict[str, Any] = {"format": {"type": "text"}}
     top_p: float | None = None
     parallel_tool_calls: bool = True
-    tool_choice: Literal["auto"] = "auto"
-    tools: list[Any] = []
+    tool_choice: str | dict[str, Any] = "auto"
+    tools: list[dict[str, Any]] = []
     truncation: Literal["disabled"] = "disabled"
 
 
@@ -93,7 +104,7 @@ class ResponseObject(Asked):
     error: ResponseFault | None = None
     incomplete_details: dict[str, str] | None = None
     model: str
-    output: list[ResponseMessage]
+    output: list[ResponseMessage | ResponseCall]
     usage: ResponseUsage | None = None
     millrace: CompletionSources | None = Field(default=None, description="What OpenAI's shape has no room for.")
 
@@ -116,7 +127,7 @@ def response_of(exchange: Exchange, asked: Asked, reply: ChatReply) -> ResponseO
         error=ResponseFault(code="server_error", message="the answer broke off") if broke_off else None,
         incomplete_details={"reason": reason} if reason else None,
         model=reply.model or DEFAULT_MODEL,
-        output=[_message(exchange, reply, "completed" if status == "completed" else "incomplete")],
+        output=_output(exchange, reply, "completed" if status == "completed" else "incomplete"),
         usage=ResponseUsage(
             input_tokens=reply.usage.prompt_tokens,
             output_tokens=reply.usage.completion_tokens,
@@ -124,6 +135,23 @@ def response_of(exchange: Exchange, asked: Asked, reply: ChatReply) -> ResponseO
         ),
         millrace=sources_of(reply),
     )
+
+
+def _output(
+    exchange: Exchange, reply: ChatReply, status: Literal["completed", "incomplete"]
+) -> list[ResponseMessage | ResponseCall]:
+    """Return the words, if there are any or nothing else, and the calls."""
+    words = [_message(exchange, reply, status)] if reply.text or not reply.tool_calls else []
+    calls = [
+        ResponseCall(
+            id=f"fc_{exchange.request_id}_{at}",
+            call_id=call.id,
+            name=call.function.name,
+            arguments=call.function.arguments,
+        )
+        for at, call in enumerate(reply.tool_calls)
+    ]
+    return [*words, *calls]
 
 
 def _message(exchange: Exchange, reply: ChatReply, status: Literal["completed", "incomplete"]) -> ResponseMessage:
@@ -134,7 +162,7 @@ def _message(exchange: Exchange, reply: ChatReply, status: Literal["completed", 
 
 
 class ResponseEvents:
-    """A streamed response: `response.created`, the item and its part, the text, and the end of each.
+    """A streamed response: `response.created`, the items with their text or their calls, and the end of each.
 
     Its events have no ids, as OpenAI's have none; `sequence_number` counts them.
     """
@@ -151,42 +179,57 @@ class ResponseEvents:
         )
         self._asked = asked
         self._sequence = 0
+        self._speaking = False
         self._place = {"output_index": 0, "item_id": _item_id(exchange), "content_index": 0}
 
     def opening(self) -> bytes:
-        """Return the events before the first word."""
+        """Return the events before anything is known of the answer."""
         begun = self._begun.model_dump(mode="json")
-        item = ResponseMessage(id=_item_id(self._exchange), status="in_progress", content=[])
-        return (
-            self._event("response.created", response=begun)
-            + self._event("response.in_progress", response=begun)
-            + self._event("response.output_item.added", output_index=0, item=item.model_dump(mode="json"))
-            + self._event("response.content_part.added", **self._place, part=ResponseText(text="").model_dump())
-        )
+        return self._event("response.created", response=begun) + self._event("response.in_progress", response=begun)
 
     def text(self, part: Part) -> bytes:
         """Return new text."""
-        return self._event("response.output_text.delta", **self._place, delta=part.text, logprobs=[])
+        opening = b"" if self._speaking else self._message_begun()
+        return opening + self._event("response.output_text.delta", **self._place, delta=part.text, logprobs=[])
 
     def end(self, reply: ChatReply) -> bytes:
-        """Return the sources, and the end of the text, of its part, its item, and the response."""
+        """Return the end of each item, and of the response."""
         response = response_of(self._exchange, self._asked, reply)
-        (item,) = response.output
-        (part,) = item.content
-        told = [
-            self._event(
-                "response.output_text.annotation.added",
-                **self._place,
-                annotation_index=at,
-                annotation=each.model_dump(),
-            )
-            for at, each in enumerate(part.annotations)
-        ]
-        told.append(self._event("response.output_text.done", **self._place, text=reply.text, logprobs=[]))
-        told.append(self._event("response.content_part.done", **self._place, part=part.model_dump()))
-        told.append(self._event("response.output_item.done", output_index=0, item=item.model_dump(mode="json")))
+        told = []
+        for at, item in enumerate(response.output):
+            told += self._message_told(item) if isinstance(item, ResponseMessage) else self._call_told(item, at)
         told.append(self._event(f"response.{response.status}", response=response.model_dump(mode="json")))
         return b"".join(told)
+
+    def _message_begun(self) -> bytes:
+        self._speaking = True
+        item = ResponseMessage(id=_item_id(self._exchange), status="in_progress", content=[])
+        return self._event(
+            "response.output_item.added", output_index=0, item=item.model_dump(mode="json")
+        ) + self._event("response.content_part.added", **self._place, part=ResponseText(text="").model_dump())
+
+    def _message_told(self, item: ResponseMessage) -> list[bytes]:
+        (part,) = item.content
+        told = [] if self._speaking else [self._message_begun()]
+        for at, each in enumerate(part.annotations):
+            added = {"annotation_index": at, "annotation": each.model_dump()}
+            told.append(self._event("response.output_text.annotation.added", **self._place, **added))
+        told.append(self._event("response.output_text.done", **self._place, text=part.text, logprobs=[]))
+        told.append(self._event("response.content_part.done", **self._place, part=part.model_dump()))
+        told.append(self._event("response.output_item.done", output_index=0, item=item.model_dump(mode="json")))
+        return told
+
+    def _call_told(self, item: ResponseCall, at: int) -> list[bytes]:
+        """Return the events of a call, whole: it is known only at the end."""
+        begun = item.model_copy(update={"status": "in_progress", "arguments": ""})
+        place = {"output_index": at, "item_id": item.id}
+        written = {"name": item.name, "arguments": item.arguments}
+        return [
+            self._event("response.output_item.added", output_index=at, item=begun.model_dump()),
+            self._event("response.function_call_arguments.delta", **place, delta=item.arguments),
+            self._event("response.function_call_arguments.done", **place, **written),
+            self._event("response.output_item.done", output_index=at, item=item.model_dump()),
+        ]
 
     def error(self, problem: Problem) -> bytes:
         """Return the failed response, which ends the stream."""

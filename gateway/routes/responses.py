@@ -1,25 +1,28 @@
 """OpenAI's responses, answered from the sources: text in, text out."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from gateway.asking import begin, question
 from gateway.auth import NEEDS_KEY, Caller
+from gateway.calling import check_calls
 from gateway.cancelling import letting_go
 from gateway.completing import DEFAULT_MODEL
 from gateway.connections import Connections, Held
 from gateway.continuing import continued
 from gateway.documenting import EVENT_STREAM, problems
 from gateway.exchange import unless_gone
+from gateway.json_values import JsonObject
 from gateway.opening import opened
 from gateway.problems import RESPONSES_PATH, Code, Problem, invalid_field
 from gateway.repeating import IdempotencyKey, begin_once, fingerprint
 from gateway.responding import Asked, ResponseEvents, ResponseObject, response_of
-from gateway.routes.completions import MAX_CONTENT, MAX_MESSAGES, Retrieval
+from gateway.response_input import MAX_CONTENT, Input, ResponseTools, messages_of
+from gateway.routes.completions import Retrieval
 from gateway.routes.search import ANSWERING, ASKING, MAX_QUESTION
 from infra.postgres.turns import Turns
 from schemas.chat import ChatMessage, ChatRequest, Generation
@@ -30,34 +33,9 @@ _NOT_HERE = {
     "background": "a response is waited for or streamed; what became of it tells GET /v1/chat/{id}",
     "conversation": "go on with previous_response_id, or name millrace.conversation_id",
     "prompt": "no prompts are stored here: send instructions and input",
-    "tools": "tools pass through /v1/chat/completions",
     "top_logprobs": "no backend is asked for probabilities",
 }
 """Fields whose neglect would change what the answer means, and what to do instead."""
-
-
-def _listed(given: object) -> object:
-    return [{"role": "user", "content": given}] if isinstance(given, str) else given
-
-
-class InputText(BaseModel):
-    """A part of a message; only text can be read."""
-
-    type: Literal["input_text", "output_text", "text"]
-    text: str = Field(max_length=MAX_CONTENT)
-
-
-class InputMessage(BaseModel):
-    """A message of the input."""
-
-    type: Literal["message"] = "message"
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[str, Field(max_length=MAX_CONTENT)] | list[InputText]
-
-    def plain(self) -> ChatMessage:
-        """Return the message as the log carries it."""
-        parts = self.content if isinstance(self.content, str) else "\n".join(part.text for part in self.content)
-        return ChatMessage(role="system" if self.role == "developer" else self.role, content=parts)
 
 
 class TextFormat(BaseModel):
@@ -68,7 +46,7 @@ class TextFormat(BaseModel):
     type: Literal["text", "json_object", "json_schema"]
     name: str | None = None
     description: str | None = None
-    form: dict[str, Any] | None = Field(default=None, alias="schema")
+    form: JsonObject | None = Field(default=None, alias="schema")
     strict: bool | None = None
 
     def plain(self) -> dict[str, Any] | None:
@@ -86,7 +64,7 @@ class TextOptions(BaseModel):
     format: TextFormat = TextFormat(type="text")
 
 
-class ResponseRequest(BaseModel):
+class ResponseRequest(ResponseTools):
     """OpenAI's request for a response; fields that change nothing about the answer here are ignored.
 
     https://platform.openai.com/docs/api-reference/responses/create
@@ -97,11 +75,7 @@ class ResponseRequest(BaseModel):
     )
 
     model: str = Field(default=DEFAULT_MODEL, max_length=200)
-    input: Annotated[
-        list[InputMessage],
-        Field(min_length=1, max_length=MAX_MESSAGES),
-        BeforeValidator(_listed, json_schema_input_type=str | list[InputMessage]),
-    ]
+    input: Input
     instructions: str | None = Field(default=None, max_length=MAX_CONTENT)
     previous_response_id: str | None = None
     """An answer that was stored: the conversation up to it is read before the input."""
@@ -116,7 +90,6 @@ class ResponseRequest(BaseModel):
     background: Any = None
     conversation: Any = None
     prompt: Any = None
-    tools: Any = None
     top_logprobs: Any = None
     millrace: Retrieval = Retrieval()
 
@@ -127,10 +100,14 @@ class ResponseRequest(BaseModel):
                 raise Problem(Code.UNSUPPORTED_PARAMETER, errors=[{"pointer": f"/{name}", "detail": instead}])
         if self.previous_response_id is not None and self.millrace.conversation_id is not None:
             raise invalid_field("/millrace/conversation_id", "previous_response_id names the conversation already")
-        last = self.input[-1].plain()
-        if last.role != "user" or not 0 < len(last.content.strip()) <= MAX_QUESTION:
-            detail = f"the last message is the user's, with 1 to {MAX_QUESTION} characters"
-            raise invalid_field(f"/input/{len(self.input) - 1}", detail)
+        messages = messages_of(self.input)
+        check_calls(messages, "input")
+        asked = max((at for at, message in enumerate(messages) if message.role == "user"), default=-1)
+        last = f"/input/{len(self.input) - 1}"
+        if messages[-1].role not in ("user", "tool"):
+            raise invalid_field(last, "the last item is the user's message, or what a function returned")
+        if asked < 0 or not 0 < len(messages[asked].content.strip()) <= MAX_QUESTION:
+            raise invalid_field(last, f"the user asks something, in 1 to {MAX_QUESTION} characters")
 
     def previous(self) -> UUID | None:
         """Return the request whose answer is gone on from. Raises Problem if the id is none of ours."""
@@ -144,19 +121,21 @@ class ResponseRequest(BaseModel):
     def messages(self, earlier: Turns | None) -> list[ChatMessage]:
         """Return the instructions, the conversation so far, and the input."""
         told = [ChatMessage(role="system", content=self.instructions)] if self.instructions else []
-        return [*told, *(earlier.messages if earlier else ()), *(message.plain() for message in self.input)]
+        return [*told, *(earlier.messages if earlier else ()), *messages_of(self.input)]
 
     def generation(self) -> Generation:
-        """Return the sampling limits. Raises Problem."""
-        return Generation(
+        """Return the sampling limits, and the tools. Raises Problem."""
+        generation = Generation(
             temperature=self.temperature,
             max_tokens=self.max_output_tokens,
             top_p=self.top_p,
             response_format=self.text.format.plain(),
         )
+        return self.with_tools(generation)
 
     def asked(self) -> Asked:
         """Return what the response repeats."""
+        choice = self.tool_choice
         return Asked(
             instructions=self.instructions,
             max_output_tokens=self.max_output_tokens,
@@ -166,6 +145,9 @@ class ResponseRequest(BaseModel):
             temperature=self.temperature,
             text=self.text.model_dump(exclude_none=True),
             top_p=self.top_p,
+            parallel_tool_calls=self.parallel_tool_calls is not False,
+            tool_choice=choice.model_dump() if isinstance(choice, BaseModel) else choice or "auto",
+            tools=[tool.model_dump() for tool in self.tools or ()],
         )
 
 

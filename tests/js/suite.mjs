@@ -143,6 +143,18 @@ test("a response that keeps to a schema, and one that is cut", async () => {
   assert.equal(cut.incomplete_details.reason, "max_output_tokens");
 });
 
+test("a response calls a function, and is answered from its result", async () => {
+  const functions = [{ type: "function", name: "days_left", parameters: schema, strict: true }];
+  const input = [{ role: "user", content: question }];
+  const first = await client.responses.create({ model, input, tools: functions });
+  const [call] = first.output;
+  assert.equal(call.type, "function_call");
+  assert.deepEqual(JSON.parse(call.arguments), { days: 7, who: "seven" });
+  const result = { type: "function_call_output", call_id: call.call_id, output: "90" };
+  const stream = client.responses.stream({ model, input: [...input, ...first.output, result], tools: functions });
+  assert.equal((await stream.finalResponse()).output_text, "The tool returned 90 .");
+});
+
 test("a wrong key", async () => {
   const stranger = new OpenAI({ baseURL, apiKey: `mr_${"a".repeat(12)}_${"1".repeat(64)}`, maxRetries: 0 });
   await assert.rejects(stranger.chat.completions.create({ model, messages }), refusal(401, "invalid_key"));
@@ -177,7 +189,8 @@ test("what is wrong with a request is a bad request that names the field", async
   }
   await assert.rejects(client.embeddings.create({ model: "hash-64", input: [1, 2] }), refusal(400, "invalid_request"));
   const tooled = { model, input: "a", tools: [{ type: "web_search" }] };
-  await assert.rejects(client.responses.create(tooled), refusal(400, "unsupported_parameter"));
+  await assert.rejects(client.responses.create(tooled), refusal(400, "invalid_request"));
+  await assert.rejects(client.responses.create({ model, input: "a", background: true }), refusal(400, "unsupported_parameter"));
 });
 
 test("who calls no tools says so", async () => {

@@ -212,7 +212,7 @@ async def test_embeddings_are_those_of_the_index(client: AsyncOpenAI) -> None:
 
 
 async def test_two_thousand_embeddings_at_once(client: AsyncOpenAI) -> None:
-    """Their reply is over the topic's limit of a record, and goes by way of the object store."""
+    """As many as one request may hold."""
     texts = [f"wheel {number}" for number in range(2_048)]
     given = await client.embeddings.create(model="millrace-embeddings", input=texts)
     assert np.array_equal(
@@ -235,6 +235,18 @@ async def test_a_response_and_one_that_goes_on_from_it(client: AsyncOpenAI, vend
     told = [message["content"] for message in vendor.bodies[-1]["messages"]]
     assert told[1:3] == [QUESTION, TOLD]
     assert "Be brief." not in told[0]
+
+
+async def test_a_response_calls_a_function_and_is_answered_from_its_result(client: AsyncOpenAI) -> None:
+    functions: Any = [{"type": "function", "name": "days_left", "parameters": SCHEMA, "strict": True}]
+    async with client.responses.stream(model="millrace", input=MESSAGES, tools=functions) as stream:
+        first = await stream.get_final_response()
+    (call,) = first.output
+    assert call.type == "function_call"
+    assert (call.name, json.loads(call.arguments)) == ("days_left", {"days": 7})
+    given: Any = [*MESSAGES, call.to_dict(), {"type": "function_call_output", "call_id": call.call_id, "output": "90"}]
+    second = await client.responses.create(model="millrace", input=given, tools=functions)
+    assert second.output_text == "The tool returned 90 ."
 
 
 async def test_a_response_that_is_cut(client: AsyncOpenAI) -> None:

@@ -69,6 +69,12 @@ async def test_what_lies_beyond_256_tokens_changes_nothing(minilm: Encoder) -> N
     assert np.abs(inside - changed).max() > 1e-3
 
 
+async def test_the_tokens_that_are_read_are_counted(minilm: Encoder) -> None:
+    # With the two that begin and end each text.
+    assert await minilm.count_tokens(["happy person"]) == 4
+    assert await minilm.count_tokens(["happy person", "mill " * 1_000]) == 4 + 256
+
+
 async def test_the_loop_stays_awake_and_a_question_does_not_wait_for_documents(minilm: Encoder) -> None:
     await minilm.encode_query("warm")
     ingest = asyncio.create_task(minilm.encode_documents([f"{number} {PARAGRAPH * 10}" for number in range(150)]))

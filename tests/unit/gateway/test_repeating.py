@@ -126,6 +126,23 @@ async def test_what_the_memory_lost_the_archive_still_has(door: Door) -> None:
     assert door.memory.kept == {}
 
 
+async def test_an_archived_answer_to_what_a_tool_returned_is_repeated(door: Door) -> None:
+    door.log.answer = telling("Seven.")
+    call = {"id": "a", "type": "function", "function": {"name": "days_left", "arguments": "{}"}}
+    messages = [
+        {"role": "user", "content": "How many days?"},
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "a", "content": "7"},
+    ]
+    body = {"model": "millrace", "messages": messages}
+    first = (await door.client.post("/v1/chat/completions", json=body, headers=KEYED)).json()
+    door.memory.kept.clear()
+    door.archive["acme", questions(door)[0].request_id] = Finished("How many days?", door.log.kept[-1], now())
+    again = (await door.client.post("/v1/chat/completions", json=body, headers=KEYED)).json()
+    assert (again["id"], again["choices"]) == (first["id"], first["choices"])
+    assert len(questions(door)) == 1
+
+
 async def test_its_id_leads_back_to_it_while_it_is_remembered(door: Door) -> None:
     door.log.answer = telling("Yes.")
     first = (await door.client.post("/v1/chat", json=TURN, headers=KEYED)).json()

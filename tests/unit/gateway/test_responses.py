@@ -11,13 +11,18 @@ from openai.types.responses import ResponseOutputMessage, ResponseOutputText
 from pydantic import BaseModel
 
 from infra.postgres.turns import Turns
-from schemas.chat import ChatMessage, Citation, Usage
+from schemas.chat import ChatMessage, Citation, FunctionCall, ToolCall, Usage
 from tests.eventually import eventually
 from tests.unit.gateway.conftest import KEY, Door
 from tests.unit.gateway.serving import asked, caller, cancels, failure, reply, serving, telling
 
 CITATION = Citation(number=1, document_id=uuid4(), version=3, start=0, end=4, quote="Yes.", title="T", url="http://t")
 USAGE = Usage(prompt_tokens=7, completion_tokens=2)
+TOOLS: Any = [{"type": "function", "name": "days_left", "parameters": {"type": "object"}, "strict": False}]
+CALL = ToolCall(id="call_1", function=FunctionCall(name="days_left", arguments='{"person": "ada"}'))
+QUESTION: Any = {"role": "user", "content": "How many days has Ada left?"}
+CALLED: Any = {"type": "function_call", "call_id": "call_1", "name": "days_left", "arguments": '{"person": "ada"}'}
+RESULT: Any = {"type": "function_call_output", "call_id": "call_1", "output": '{"days": 7}'}
 
 
 @pytest.fixture
@@ -220,15 +225,22 @@ async def test_messages_of_every_role_can_be_sent(door: Door, client: AsyncOpenA
 @pytest.mark.parametrize(
     ("change", "code", "param"),
     [
-        ({"tools": [{"type": "web_search"}]}, "unsupported_parameter", "tools"),
         ({"background": True}, "unsupported_parameter", "background"),
         ({"conversation": "conv_1"}, "unsupported_parameter", "conversation"),
         ({"prompt": {"id": "p"}}, "unsupported_parameter", "prompt"),
         ({"top_logprobs": 3}, "unsupported_parameter", "top_logprobs"),
+        ({"tools": [{"type": "web_search"}]}, "invalid_request", "tools.0.type"),
+        ({"tools": TOOLS, "tool_choice": {"type": "function", "name": "x"}}, "invalid_request", "tool_choice"),
+        ({"input": [QUESTION, RESULT]}, "invalid_request", "input"),
+        ({"input": [QUESTION, CALLED]}, "invalid_request", "input.1"),
+        ({"input": [QUESTION, CALLED, QUESTION]}, "invalid_request", "input"),
+        ({"input": [{"role": "king", "content": "a"}]}, "invalid_request", "input.0.role"),
+        ({"input": [{"role": "user", "content": 7}]}, "invalid_request", "input.0.content"),
+        ({"input": [CALLED, RESULT]}, "invalid_request", "input.1"),
         ({"input": []}, "invalid_request", "input"),
         ({"input": "  "}, "invalid_request", "input.0"),
         ({"input": 7}, "invalid_request", "input"),
-        ({"input": [{"type": "item_reference", "id": "x"}]}, "invalid_request", "input.0.type"),
+        ({"input": [{"type": "item_reference", "id": "x"}]}, "invalid_request", "input.0"),
         ({"input": [{"role": "assistant", "content": "a"}]}, "invalid_request", "input.0"),
         ({"max_output_tokens": -1}, "invalid_request", "max_output_tokens"),
         ({"temperature": 3}, "invalid_request", "temperature"),
@@ -264,3 +276,59 @@ async def test_a_repetition_is_not_asked_twice(door: Door, client: AsyncOpenAI) 
     again = await client.responses.create(model="millrace", input="Is it?", extra_headers=headers)
     assert first.id == again.id
     assert len(door.log.bodies) == 1
+
+
+async def test_functions_go_with_the_question_and_calls_come_back(door: Door, client: AsyncOpenAI) -> None:
+    door.log.answer = lambda request: [reply(request, "final", tool_calls=(CALL, CALL), finish_reason="tool_calls")]
+    chosen: Any = {"type": "function", "name": "days_left"}
+    response = await client.responses.create(
+        model="qwen", input=[QUESTION], tools=TOOLS, tool_choice=chosen, parallel_tool_calls=False
+    )
+    generation = (await asked(door)).generation
+    function = {"name": "days_left", "parameters": {"type": "object"}, "strict": False}
+    assert generation.tools == ({"type": "function", "function": function},)
+    assert generation.tool_choice == {"type": "function", "function": {"name": "days_left"}}
+    assert generation.parallel_tool_calls is False
+    assert [(item.type, getattr(item, "call_id", None)) for item in response.output] == [
+        ("function_call", "call_1")
+    ] * 2
+    assert (response.status, response.output_text, response.tools[0].type) == ("completed", "", "function")
+
+
+async def test_calls_come_in_a_stream_after_what_was_said(door: Door, client: AsyncOpenAI) -> None:
+    door.log.answer = telling("I look it up.", tool_calls=(CALL,), finish_reason="tool_calls")
+    async with client.responses.stream(model="qwen", input=[QUESTION], tools=TOOLS) as stream:
+        kinds = [event.type async for event in stream]
+        final = await stream.get_final_response()
+    assert [item.type for item in final.output] == ["message", "function_call"]
+    assert kinds[-5:] == [
+        "response.output_item.added",
+        "response.function_call_arguments.delta",
+        "response.function_call_arguments.done",
+        "response.output_item.done",
+        "response.completed",
+    ]
+    call = cast(Any, final.output[1])
+    assert (call.name, call.arguments, call.status) == ("days_left", '{"person": "ada"}', "completed")
+
+
+async def test_a_call_alone_has_no_message(door: Door, client: AsyncOpenAI) -> None:
+    door.log.answer = lambda request: [reply(request, "final", tool_calls=(CALL,), finish_reason="tool_calls")]
+    async with client.responses.stream(model="qwen", input=[QUESTION], tools=TOOLS) as stream:
+        assert [item.type for item in (await stream.get_final_response()).output] == ["function_call"]
+
+
+async def test_results_go_back_to_the_model(door: Door, client: AsyncOpenAI) -> None:
+    door.log.answer = telling("Seven.")
+    said: Any = {"role": "assistant", "content": "I look it up."}
+    other = CALLED | {"call_id": "call_2"}
+    given = [QUESTION, said, CALLED, other, RESULT, RESULT | {"call_id": "call_2"}]
+    response = await client.responses.create(model="qwen", input=given, tools=TOOLS)
+    assert response.output_text == "Seven."
+    messages = (await asked(door)).messages
+    assert [message.role for message in messages] == ["user", "assistant", "tool", "tool"]
+    assert (messages[1].content, messages[1].tool_calls) == (
+        "I look it up.",
+        (CALL, CALL.model_copy(update={"id": "call_2"})),
+    )
+    assert (messages[3].content, messages[3].tool_call_id) == ('{"days": 7}', "call_2")

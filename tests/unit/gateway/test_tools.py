@@ -1,5 +1,6 @@
 """Tools pass through the door in both directions, to OpenAI's own client too."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -75,8 +76,13 @@ async def test_who_calls_no_tools_says_so(door: Door) -> None:
     [
         ({"tools": [{"type": "web_search"}]}, "tools.0.type"),
         ({"tools": [{"type": "function", "function": {"name": "no spaces"}}]}, "tools.0.function.name"),
+        (
+            {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"x": "\ud800"}}}]},
+            "tools.0.function.parameters",
+        ),
+        ({"response_format": {"type": "json_schema", "json_schema": {"x": 2**70}}}, "response_format.json_schema"),
         ({"tool_choice": "required"}, "tool_choice"),
-        ({"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "x"}}}, "tool_choice.function.name"),
+        ({"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "x"}}}, "tool_choice"),
         ({"messages": [QUESTION, RESULT]}, "messages.1.tool_call_id"),
         ({"messages": [QUESTION, CALLED, QUESTION]}, "messages.1.tool_calls"),
         ({"messages": [QUESTION, CALLED, RESULT, RESULT]}, "messages.3.tool_call_id"),
@@ -88,7 +94,9 @@ async def test_who_calls_no_tools_says_so(door: Door) -> None:
     ],
 )
 async def test_what_makes_no_sense_is_refused_by_its_name(door: Door, body: dict[str, Any], param: str) -> None:
-    response = await door.client.post("/v1/chat/completions", json={"messages": [QUESTION]} | body)
+    content = json.dumps({"messages": [QUESTION]} | body)
+    headers = {"content-type": "application/json"}
+    response = await door.client.post("/v1/chat/completions", content=content, headers=headers)
     assert response.status_code == 400, response.text
     assert response.json()["error"]["param"] == param
     assert door.log.published == []

@@ -71,3 +71,9 @@ async def test_hashed_vectors_know_words() -> None:
     assert (await encoder.encode_query("brokers elect leaders") == first).all()
     empty = await encoder.encode_query("")
     assert np.linalg.norm(empty) == pytest.approx(1)
+
+
+async def test_who_cannot_count_tokens_says_nought(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await HashEncoder().count_tokens(["The mill wheel turns.", "It stands."]) > 0
+    monkeypatch.delattr(HashEncoder, "count_tokens")
+    assert await HashEncoder().count_tokens(["The mill wheel turns."]) == 0
