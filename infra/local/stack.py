@@ -83,8 +83,8 @@ class Stack:
         await together(*(self.ensure(name) for name in names))
 
     async def _retire_llm(self) -> None:
-        """End a language model that an earlier start ran and this one does not want."""
-        if self.record.llm:
+        """End a language model that an earlier start ran and this one does not want, or has outside."""
+        if self.record.llm and not self._is_outside(LLM):
             return
         self.record.ports.pop(LLM, None)
         if (record := self.record.processes.pop(LLM, None)) and (left := processes.adopt(record)):

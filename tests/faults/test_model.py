@@ -133,6 +133,8 @@ async def ended(told: Told, read: "asyncio.Task[None]", began: float) -> dict[st
     assert served["served_by"] == "openai"
     # It is whole, or it says that it is not.
     assert told.whole or served["degraded"]
+    how = "broken off" if served["degraded"] else "whole"
+    print(f"answered after {monotonic() - began:.1f} of {DEADLINE_S} s, {how}, {len(told.text)} characters")  # noqa: T201
     return served
 
 

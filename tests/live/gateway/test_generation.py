@@ -76,8 +76,11 @@ async def test_it_stops_where_it_is_told_and_keeps_to_a_schema(asker: AsyncOpenA
 
 
 async def test_a_prompt_beyond_the_context_is_openais_error(asker: AsyncOpenAI) -> None:
+    """The retriever, which keeps prompts short, is not in this path."""
+    turn = [{"role": "user", "content": "grind " * 1_300}, {"role": "assistant", "content": "Done."}]
+    wanted = asking("And now?")
     with pytest.raises(openai.BadRequestError) as refused:
-        await asker.chat.completions.create(**asking("grind " * 6_000))
+        await asker.chat.completions.create(**wanted | {"messages": [*turn, *turn, *turn, *turn, *wanted["messages"]]})
     assert refused.value.code == "context_length_exceeded"
 
 

@@ -79,8 +79,9 @@ async def test_a_model_server_outside_takes_the_place_of_the_remembered_one(
     assert "INFERENCE_MODEL" not in told
 
 
+@pytest.mark.parametrize("given", [{"llm": ""}, {"url": "http://gpu.example/v1"}])
 async def test_a_language_model_that_is_wanted_no_more_is_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str]
 ) -> None:
     home = Home.find(tmp_path)
     first = await begun(home, monkeypatch, llm="smollm2")
@@ -89,8 +90,9 @@ async def test_a_language_model_that_is_wanted_no_more_is_ended(
     program = Path(sys.executable).resolve().name
     first.record.processes[LLM] = ProcessRecord(LLM, State.READY, pid=process.pid, started=started, program=program)
     first.save()
-    second = await begun(home, monkeypatch, llm="")
+    second = await begun(home, monkeypatch, **given)
     assert await process.wait() == -15
     assert LLM not in second.record.processes
-    assert "INFERENCE_URL" not in second.site.environment()
-    assert "INFERENCE_URL" not in (await begun(home, monkeypatch)).site.environment()
+    told = second.site.environment()
+    assert told.get("INFERENCE_URL") == given.get("url")
+    assert "INFERENCE_API_KEY" not in told
