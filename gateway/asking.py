@@ -30,8 +30,6 @@ async def question(
     conversation_id: UUID | None = None,
     stream: bool = False,
     idempotency_key: str | None = None,
-    intent: Intent | None = None,
-    cached: bool = True,
 ) -> ChatRequest:
     """Return a question that can be asked now, its replies directed to this gateway.
 
@@ -62,9 +60,12 @@ async def question(
         deadline=accepted_at + held.settings.patience(purpose),
         stream=stream,
         idempotency_key=idempotency_key or "",
-        intent=intent,
-        cached=cached,
     )
+
+
+def routed(request: ChatRequest, intent: Intent | None, *, cached: bool) -> ChatRequest:
+    """Return the question with what its asker wishes of who answers it."""
+    return request.model_copy(update={"intent": intent, "cached": cached})
 
 
 def ids_of(workspace: str, idempotency_key: str) -> tuple[UUID, UUID]:

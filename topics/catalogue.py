@@ -94,8 +94,8 @@ RECEIPTS = Topic(
     retention=timedelta(days=30),
     compacted=False,
     max_bytes=256 * KIB,
-    producers=("normalizer", "embedder", "graph_builder", "ledger"),
-    consumers=("ledger",),
+    producers=("normalizer", "embedder", "graph_builder", "ledger", "forgetter"),
+    consumers=("ledger", "forgetter"),
     purpose="what each sink did with each document version",
 )
 
@@ -107,7 +107,16 @@ DEAD_LETTERS = Topic(
     retention=timedelta(days=90),
     compacted=False,
     max_bytes=768 * KIB,
-    producers=("normalizer", "embedder", "graph_builder", "retriever", "inference", "archivist", "ledger"),
+    producers=(
+        "normalizer",
+        "embedder",
+        "graph_builder",
+        "retriever",
+        "inference",
+        "archivist",
+        "ledger",
+        "forgetter",
+    ),
     consumers=("ledger",),
     purpose="records given up on, whole, with a typed reason",
 )

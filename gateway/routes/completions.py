@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from gateway.asking import begin, question
+from gateway.asking import begin, question, routed
 from gateway.auth import NEEDS_KEY, Caller
 from gateway.cancelling import let_go, letting_go
 from gateway.completing import DEFAULT_MODEL, Chunks, Completion, completion_of
@@ -151,7 +151,7 @@ async def complete(
 
 
 async def _asked(held: Connections, workspace: str, wanted: CompletionRequest, key: str | None) -> ChatRequest:
-    return await question(
+    asked = await question(
         held,
         workspace,
         purpose="chat",
@@ -163,10 +163,9 @@ async def _asked(held: Connections, workspace: str, wanted: CompletionRequest, k
         top_k=wanted.millrace.top_k,
         filters=wanted.millrace.filters,
         conversation_id=wanted.millrace.conversation_id,
-        intent=wanted.millrace.intent,
-        cached=wanted.millrace.cached,
         idempotency_key=key,
     )
+    return routed(asked, wanted.millrace.intent, cached=wanted.millrace.cached)
 
 
 async def _streamed(request: Request, held: Connections, exchange: Exchange, wanted: CompletionRequest) -> Response:

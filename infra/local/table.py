@@ -27,7 +27,7 @@ SERVERS: dict[str, Callable[[Site], Server]] = {
     "door": Door,
 }
 HOSTS = {
-    "stream": ("normalizer", "connectors", "graph_builder", "ledger", "archivist"),
+    "stream": ("normalizer", "connectors", "graph_builder", "ledger", "archivist", "forgetter"),
     "models": ("embedder", "retriever", "inference"),
 }
 """Workers by the process that hosts them: what loads the encoder in one, everything else in another."""

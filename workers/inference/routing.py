@@ -101,7 +101,7 @@ class Routing(_Strict):
     """The whole file."""
 
     version: Literal[1] = 1
-    confidence: float = Field(default=0.5, ge=0, le=1)
+    confidence: float = Field(default=0.4, ge=0, le=1)
     """Below it a question counts as general."""
     backends: dict[Name, Definition] = Field(default_factory=dict)
     routes: Routes = Field(default_factory=dict)
