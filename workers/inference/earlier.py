@@ -154,13 +154,13 @@ def fits(prompt: ChatPrompt, step: Step) -> bool:
     temperature = generation.temperature
     if temperature is None and isinstance(step.member.backend, Samples):
         temperature = step.member.backend.temperature
-    return (
+    # Who does not say how it samples may sample.
+    return temperature == 0 and (
         request.cached
         and request.retrieve
         and step.member.backend.writes
         and len(request.messages) == 1
         and generation == given
-        and not temperature
         and bool(prompt.passages and prompt.question_vector and prompt.index_id)
     )
 

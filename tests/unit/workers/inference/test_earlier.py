@@ -70,6 +70,7 @@ class Mill:
         self.table = Table()
         self.earlier = Earlier(self.table, EarlierSettings())
         self.model = Scripted(answer, name="a", **fields)  # type: ignore[arg-type]
+        self.model.temperature = 0.0  # type: ignore[attr-defined]
         settings = InferenceSettings(attempts=1, breaker_failures=100)
         self.answerer = Answerer([self.model, Quoting(Answer("q"), name="q")], settings, earlier=self.earlier)
 
@@ -168,9 +169,11 @@ async def test_only_a_whole_answer_that_rests_on_sources_is_kept(answer: Answer)
     assert not mill.table.rows
 
 
-async def test_a_backend_that_samples_by_itself_keeps_nothing() -> None:
+async def test_a_backend_that_samples_or_does_not_say_keeps_nothing() -> None:
     mill = Mill()
     mill.model.temperature = 0.8  # type: ignore[attr-defined]
+    await mill.say(asked())
+    del mill.model.temperature  # type: ignore[attr-defined]
     await mill.say(asked())
     assert not mill.table.rows
     await mill.say(asked(generation=Generation(temperature=0)))
