@@ -24,7 +24,7 @@ async def main() -> None:
     """Print pairs, and those of different intents, by the bound."""
     data = Path(os.environ["MILLRACE_TEST_DATA"]) / "clinc150" / "data_full.json"
     said = json.loads(await asyncio.to_thread(data.read_text, encoding="utf-8"))["test"]
-    texts = list({text: intent for text, intent in said}.items())
+    texts = list(dict(said).items())
     async with open_encoder(EncoderSettings()) as encoder:
         rows = await encoder.encode_documents([text for text, _ in texts])
     intents = np.asarray([intent for _, intent in texts])

@@ -4,9 +4,19 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
 
 from infra.settings import SettingsError
 from schemas.chat import Intent
@@ -86,6 +96,14 @@ class Definition(_Strict):
     reasoning: bool = False
     first_timeout_s: float | None = Field(default=None, gt=0)
     chunk_timeout_s: float | None = Field(default=None, gt=0)
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.username):
+            raise ValueError("write http://host:port or https://host/path, without a user or a key")
+        return value
 
     def api_key(self, environment: Mapping[str, str]) -> SecretStr | None:
         """Return the key. Raises RoutingError if its variable is not set."""
