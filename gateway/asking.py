@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TypedDict, Unpack
 from uuid import UUID, uuid4
 
 from gateway.accepting import PRODUCER
@@ -18,14 +17,6 @@ from schemas.ids import deterministic_id
 from topics.catalogue import CHAT_REQUESTS
 
 
-class Manner(TypedDict, total=False):
-    """How a question is answered, as `ChatRequest` has it."""
-
-    stream: bool
-    intent: Intent | None
-    cached: bool
-
-
 async def question(
     held: Connections,
     workspace: str,
@@ -39,7 +30,7 @@ async def question(
     generation: Generation | None = None,
     conversation_id: UUID | None = None,
     idempotency_key: str | None = None,
-    **manner: Unpack[Manner],
+    stream: bool = False,
 ) -> ChatRequest:
     """Return a question that can be asked now, its replies directed to this gateway.
 
@@ -69,7 +60,7 @@ async def question(
         accepted_at=accepted_at,
         deadline=accepted_at + held.settings.patience(purpose),
         idempotency_key=idempotency_key or "",
-        **manner,
+        stream=stream,
     )
 
 
@@ -77,6 +68,11 @@ async def _check(held: Connections, workspace: str, conversation_id: UUID | None
     """Refuse a conversation that was deleted: nothing is kept of it, and an answer in it would not be either."""
     if conversation_id is not None and await held.is_deleted(workspace, conversation_id):
         raise Problem(Code.CONVERSATION_NOT_FOUND)
+
+
+def routed(request: ChatRequest, intent: Intent | None, *, cached: bool) -> ChatRequest:
+    """Return the question with what its asker wishes of who answers it."""
+    return request.model_copy(update={"intent": intent, "cached": cached})
 
 
 def ids_of(workspace: str, idempotency_key: str) -> tuple[UUID, UUID]:

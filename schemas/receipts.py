@@ -19,7 +19,7 @@ class Receipt(Event):
     schema_name: ClassVar[str] = "receipt"
 
     sink: str
-    """`normalizer`, `embedder/<index id>` or `graph_builder`."""
+    """`normalizer`, `embedder/<index id>`, `graph_builder`, `ledger` or `answer_cache`."""
     event_id: UUID
     """The accepted event behind it."""
     source: str

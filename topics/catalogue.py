@@ -97,8 +97,8 @@ RECEIPTS = Topic(
     retention=timedelta(days=30),
     compacted=False,
     max_bytes=256 * KIB,
-    producers=("normalizer", "embedder", "graph_builder", "archivist", "ledger"),
-    consumers=("ledger",),
+    producers=("normalizer", "embedder", "graph_builder", "archivist", "ledger", "forgetter"),
+    consumers=("ledger", "forgetter"),
     purpose="what each sink did with each document version",
 )
 
@@ -110,7 +110,16 @@ DEAD_LETTERS = Topic(
     retention=timedelta(days=90),
     compacted=False,
     max_bytes=768 * KIB,
-    producers=("normalizer", "embedder", "graph_builder", "retriever", "inference", "archivist", "ledger"),
+    producers=(
+        "normalizer",
+        "embedder",
+        "graph_builder",
+        "retriever",
+        "inference",
+        "archivist",
+        "ledger",
+        "forgetter",
+    ),
     consumers=("ledger",),
     purpose="records given up on, whole, with a typed reason",
 )

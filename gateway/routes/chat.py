@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 from starlette.types import Scope
 
-from gateway.asking import begin, question
+from gateway.asking import begin, question, routed
 from gateway.auth import NEEDS_KEY, Caller
 from gateway.cancelling import let_go, letting_go
 from gateway.connections import Connections, Held
@@ -112,7 +112,7 @@ async def _asked(held: Connections, workspace: str, turn: ChatTurn, key: str | N
     if turn.conversation_id is not None:
         limits = held.settings.history_turns, held.settings.history_characters
         earlier = await history(held.pool, workspace, turn.conversation_id, *limits)
-    return await question(
+    asked = await question(
         held,
         workspace,
         purpose="chat",
@@ -123,9 +123,8 @@ async def _asked(held: Connections, workspace: str, turn: ChatTurn, key: str | N
         conversation_id=turn.conversation_id,
         stream=turn.stream,
         idempotency_key=key,
-        intent=turn.intent,
-        cached=turn.cached,
     )
+    return routed(asked, turn.intent, cached=turn.cached)
 
 
 def streamed(held: Connections, exchange: Exchange, scope: Scope, at: int = 0) -> Response:

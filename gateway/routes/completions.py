@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
-from gateway.asking import begin, question
+from gateway.asking import begin, question, routed
 from gateway.auth import NEEDS_KEY, Caller
 from gateway.calling import MAX_TOOLS, Tooled, check_calls
 from gateway.cancelling import letting_go
@@ -177,7 +177,7 @@ async def complete(
 
 
 async def _asked(held: Connections, workspace: str, wanted: CompletionRequest, key: str | None) -> ChatRequest:
-    return await question(
+    asked = await question(
         held,
         workspace,
         purpose="chat",
@@ -189,7 +189,6 @@ async def _asked(held: Connections, workspace: str, wanted: CompletionRequest, k
         top_k=wanted.millrace.top_k,
         filters=wanted.millrace.filters,
         conversation_id=wanted.millrace.conversation_id,
-        intent=wanted.millrace.intent,
-        cached=wanted.millrace.cached,
         idempotency_key=key,
     )
+    return routed(asked, wanted.millrace.intent, cached=wanted.millrace.cached)

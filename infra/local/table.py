@@ -30,7 +30,7 @@ SERVERS: dict[str, Callable[[Site], Server]] = {
 LLM = "llm"
 """The language model: a server that stands in the table only where one was asked for."""
 HOSTS = {
-    "stream": ("normalizer", "connectors", "graph_builder", "ledger", "archivist"),
+    "stream": ("normalizer", "connectors", "graph_builder", "ledger", "archivist", "forgetter"),
     "models": ("embedder", "retriever", "inference"),
 }
 """Workers by the process that hosts them: what loads the encoder in one, everything else in another."""

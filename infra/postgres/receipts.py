@@ -1,8 +1,8 @@
 """What each sink says of a document: receipts, and whether its latest deletion has reached every sink."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
@@ -10,9 +10,16 @@ import asyncpg
 
 from infra.postgres.pool import translated
 from infra.postgres.progress import GRAPH_SINK
+from infra.redis.kept_answers import LONGEST_TTL_S
+from schemas.event import now
 
 LEDGER_SINK = "ledger"
 """Holds each document's text for reading (table `documents`); confirms deletions only."""
+CACHE_SINK = "answer_cache"
+"""Holds answers that were made of documents (`infra.redis.kept_answers`); confirms deletions only."""
+EXPIRED_AFTER = timedelta(seconds=2 * LONGEST_TTL_S)
+"""So long after a deletion no answer can be left that was made of the document, whoever has said so or not: deletions
+from before that sink existed are not waited for."""
 
 _RECEIPTS = """
 select sink, version, operation, outcome, parts, event_id, at from receipts
@@ -72,7 +79,7 @@ async def document_receipts(
         return None
     receipts = tuple(SinkReceipt(**row) for row in rows)
     version, deleted = (present["version"], present["deleted"]) if present else (None, None)
-    sinks = [*indexes, GRAPH_SINK, LEDGER_SINK]
+    sinks = [*indexes, GRAPH_SINK, LEDGER_SINK, CACHE_SINK]
     return DocumentReceipts(version, deleted, receipts, deletion_of(receipts, sinks, version if deleted else None))
 
 
@@ -91,6 +98,8 @@ def deletion_of(receipts: Sequence[SinkReceipt], sinks: Sequence[str], deleted_v
         if receipt.sink in confirmed and counts:
             held = confirmed[receipt.sink]
             confirmed[receipt.sink] = min(held, receipt.at) if held else receipt.at
+    if CACHE_SINK in confirmed and confirmed[CACHE_SINK] is None:
+        confirmed[CACHE_SINK] = _expired(confirmed)
     event = next((receipt.event_id for receipt in told if receipt.version == version), None)
     return Deletion(version, event, confirmed)
 
@@ -122,3 +131,12 @@ async def conversation_receipts(
         return None
     rows = await pool.fetch(_BURIED, workspace, conversation_id, CONVERSATIONS)
     return ConversationReceipts(deleted, tuple(SinkReceipt(**row) for row in rows))
+
+
+def _expired(confirmed: Mapping[str, datetime | None]) -> datetime | None:
+    """Return when the last kept answer has expired: it can be made no more once every index has let go."""
+    others = [at for sink, at in confirmed.items() if sink != CACHE_SINK]
+    last = max((at for at in others if at is not None), default=None)
+    if last is None or None in others or last + EXPIRED_AFTER > now():
+        return None
+    return last + EXPIRED_AFTER

@@ -80,6 +80,7 @@ class Metric(Enum):
     ROUTED_TOKENS_TOTAL = Definition(
         "counter", "tokens", "tokens as counted by who answered", ("backend", "model", "intent", "kind")
     )
+    EARLIER_ANSWERS_TOTAL = Definition("counter", "answers", "answers kept, looked for and found again", ("outcome",))
     BACKEND_AT_WORK = Definition("gauge", "answers", "answers being written by a backend", ("backend",))
     ROUTING_RELOADS_TOTAL = Definition("counter", "files", "changed routing files read, by outcome", ("outcome",))
     ROUTING_CURRENT = Definition("gauge", "state", "1: the routing file is in force as it stands, 0: refused", ())

@@ -9,7 +9,7 @@ from tests.faults.arena import Arena
 from tests.faults.arena import arena as arena_of_servers
 from tests.faults.running import Running, gateway, host
 
-WORKERS = ("normalizer", "embedder", "graph_builder", "ledger", "retriever", "inference")
+WORKERS = ("normalizer", "embedder", "graph_builder", "ledger", "forgetter", "retriever", "inference")
 
 
 @pytest.fixture(scope="session")

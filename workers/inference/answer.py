@@ -18,6 +18,7 @@ from workers.inference.backends.backend import Answer, Backend, RequestRefused
 from workers.inference.breaker import Resting
 from workers.inference.cancels import AskerGone, Cancels
 from workers.inference.cite import citations_in, named
+from workers.inference.earlier import Earlier
 from workers.inference.embed import LateVectors
 from workers.inference.fleet import Fleet, Member, environments, using
 from workers.inference.intent import Reading, packaged
@@ -37,6 +38,8 @@ CANCELLED = "cancelled"
 
 NOBODY = "none"
 """Stands in `served_by` where no backend answered and the reply only says what was found."""
+FROM_BEFORE = "cache"
+"""Stands in `served_by` of an earlier answer."""
 LONGEST_RETRY_AFTER_S = 5.0
 """A busy server that asks to wait longer is not waited for: the slot would stand idle."""
 
@@ -52,6 +55,7 @@ class Answerer:
         settings: InferenceSettings,
         cancels: Cancels | None = None,
         vectors: LateVectors | None = None,
+        earlier: Earlier | None = None,
     ) -> None:
         if not backends:
             raise ValueError("an answerer has at least one backend")
@@ -60,6 +64,7 @@ class Answerer:
         self._slots = Slots(settings.concurrency, settings.weights)
         self._cancels = Cancels(settings.cancels_remembered_s) if cancels is None else cancels
         self._vectors = vectors
+        self._earlier = earlier
 
     async def adopt(self, fleet: Fleet) -> None:
         """Answer with `fleet` from now on; return when who is no longer in it has ended its last answer."""
@@ -129,8 +134,13 @@ class Answerer:
 
     async def _from(self, planned: Plan, prompt: ChatPrompt, telling: Telling, ends_at: float, hold: Hold) -> Outcome:
         failures: list[ReplyError] = []
+        looked_back = False
         for step in planned.steps:
             backend = step.member.backend
+            if failures and not backend.writes and not looked_back:
+                looked_back = True
+                if (outcome := await self._said_before(planned, prompt, ends_at)) is not None:
+                    return outcome
             left = ends_at - asyncio.get_running_loop().time()
             reserve = min(self._settings.fallback_reserve_s, left / 4) if step is not planned.steps[-1] else 0.0
             try:
@@ -141,12 +151,30 @@ class Answerer:
             if isinstance(result, Answer) and (backend.writes or not step.stands_in or not result.abstained):
                 if step.stands_in:
                     count(Metric.FALLBACKS_TOTAL, planned.wanted, backend.name)
+                if self._earlier is not None:
+                    self._earlier.keep(prompt, step, result)
                 return Outcome(result, result.model or backend.model, backend.name, degraded=step.stands_in)
             if telling.said:
                 return _broken_off(backend, prompt, telling, result)
             if isinstance(result, ReplyError):
                 failures.append(result)
+        if not looked_back and (outcome := await self._said_before(planned, prompt, ends_at)) is not None:
+            return outcome
         return _unanswered(planned, prompt, failures)
+
+    async def _said_before(self, planned: Plan, prompt: ChatPrompt, ends_at: float) -> Outcome | None:
+        """Return an earlier answer to nearly the same question, if one may stand in."""
+        if self._earlier is None:
+            return None
+        try:
+            async with asyncio.timeout_at(ends_at):
+                found = await self._earlier.find(prompt, planned.steps)
+        except TimeoutError:
+            return None
+        if found is None:
+            return None
+        count(Metric.FALLBACKS_TOTAL, planned.wanted, FROM_BEFORE)
+        return Outcome(found.answer, found.model, FROM_BEFORE, degraded=True)
 
     async def _asked(
         self, step: Step, prompt: ChatPrompt, telling: Telling, until: float, hold: Hold
@@ -187,7 +215,9 @@ class Answerer:
         raise AssertionError("stamina ends by a result or by the last error")
 
     async def close(self) -> None:
-        """Close every backend."""
+        """Close every backend, once what was to be kept is kept."""
+        if self._earlier is not None:
+            await self._earlier.settle()
         for member in self.fleet.members:
             await member.backend.close()
 

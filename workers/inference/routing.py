@@ -4,9 +4,19 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
 
 from infra.settings import SettingsError
 from schemas.chat import Intent
@@ -87,6 +97,14 @@ class Definition(_Strict):
     first_timeout_s: float | None = Field(default=None, gt=0)
     chunk_timeout_s: float | None = Field(default=None, gt=0)
 
+    @field_validator("url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.username):
+            raise ValueError("write http://host:port or https://host/path, without a user or a key")
+        return value
+
     def api_key(self, environment: Mapping[str, str]) -> SecretStr | None:
         """Return the key. Raises RoutingError if its variable is not set."""
         if self.api_key_env is None:
@@ -101,7 +119,7 @@ class Routing(_Strict):
     """The whole file."""
 
     version: Literal[1] = 1
-    confidence: float = Field(default=0.5, ge=0, le=1)
+    confidence: float = Field(default=0.4, ge=0, le=1)
     """Below it a question counts as general."""
     backends: dict[Name, Definition] = Field(default_factory=dict)
     routes: Routes = Field(default_factory=dict)

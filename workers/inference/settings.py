@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
 from infra.kafka.room import POLLED, Limits
+from infra.redis.kept_answers import LONGEST_TTL_S
 from infra.settings import Settings
 
 _MIB = 1024 * 1024
@@ -103,6 +104,17 @@ class SecondSettings(Settings):
     url: str = Field(alias="INFERENCE_SECOND_URL")
     model: str = Field(default="", alias="INFERENCE_SECOND_MODEL")
     api_key: SecretStr | None = Field(default=None, alias="INFERENCE_SECOND_API_KEY")
+
+
+class EarlierSettings(Settings):
+    """Earlier answers that stand in while no model answers; they are kept in Redis, where REDIS_URL names one."""
+
+    on: bool = Field(default=True, alias="INFERENCE_CACHE")
+    similarity: float = Field(default=0.95, ge=0.5, le=1, alias="INFERENCE_CACHE_SIMILARITY")
+    """Least cosine of two questions that may have one answer (decision 0014)."""
+    ttl_s: int = Field(default=3_600, ge=1, le=LONGEST_TTL_S, alias="INFERENCE_CACHE_TTL_S")
+    entries: int = Field(default=200, ge=1, le=2_000, alias="INFERENCE_CACHE_ENTRIES")
+    """Per workspace; the oldest make room. An entry is 3 kB as a rule and 64 KiB at most."""
 
 
 class ExtractiveSettings(Settings):

@@ -1,5 +1,6 @@
 """Opens what the inference worker needs, and tells answers to those who read along."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from infra.models.opening import open_encoder
 from infra.models.settings import EncoderSettings
 from infra.objects.store import ObjectStore
 from infra.redis.client import open_redis
+from infra.redis.kept_answers import KeptAnswers
 from infra.redis.load import LoadBoard
 from infra.settings import KafkaSettings, ObjectStoreSettings, RedisSettings, load
 from infra.telemetry.logs import logger
@@ -24,11 +26,12 @@ from workers.inference.backends.backend import Answer
 from workers.inference.backends.choice import open_backends
 from workers.inference.cancels import Cancels
 from workers.inference.deltas import Deltas, Send
+from workers.inference.earlier import Earlier
 from workers.inference.embed import LateVectors
 from workers.inference.heartbeat import Heartbeat
 from workers.inference.outcome import Outcome
 from workers.inference.reply import delta_of
-from workers.inference.settings import InferenceSettings
+from workers.inference.settings import EarlierSettings, InferenceSettings
 from workers.inference.telling import Telling
 from workers.inference.watch import begin
 
@@ -54,11 +57,20 @@ async def open_answerer(cancels: Cancels | None = None) -> AsyncIterator[Answere
     vectors = LateVectors(lambda: open_encoder(load(EncoderSettings)))
     async with AsyncExitStack() as resources:
         resources.push_async_callback(vectors.close)
-        answerer = Answerer(open_backends(settings), settings, cancels, vectors)
+        earlier = await _earlier(resources)
+        answerer = Answerer(open_backends(settings), settings, cancels, vectors, earlier)
         resources.push_async_callback(answerer.close)
         watch = await begin(answerer, settings)
         resources.push_async_callback(watch.close)
         yield answerer
+
+
+async def _earlier(resources: AsyncExitStack) -> Earlier | None:
+    """Open what keeps answers, where REDIS_URL names a server and the settings do not switch it off."""
+    settings = load(EarlierSettings)
+    if not settings.on or not os.environ.get("REDIS_URL"):
+        return None
+    return Earlier(KeptAnswers(await resources.enter_async_context(open_redis(load(RedisSettings)))), settings)
 
 
 @asynccontextmanager

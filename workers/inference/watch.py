@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from infra.settings import SettingsError
 from infra.telemetry.logs import logger
 from infra.telemetry.metrics import Metric, count, gauge
 from workers.inference.answer import Answerer
@@ -97,7 +98,7 @@ class Watch:
             if routing is None:
                 return
             await self.apply(routing)
-        except RoutingError as error:
+        except SettingsError as error:
             count(Metric.ROUTING_RELOADS_TOTAL, "refused")
             gauge(Metric.ROUTING_CURRENT, 0)
             log.warning("the routing file is refused; the one before stays in force", cause=str(error))

@@ -20,6 +20,7 @@ from tests.live.gateway.conftest import Environment, Tail, tailing
 from tests.live.postgres import rows
 from tests.records import RawRecord
 from topics.catalogue import DEAD_LETTERS, LETTER_MARKS
+from workers.forgetter.worker import forget
 from workers.ledger.worker import record_documents, record_letters, record_marks, record_receipts
 
 
@@ -205,13 +206,18 @@ async def test_a_deletion_is_confirmed_by_every_sink(
     assert isinstance(own.body, Receipt)
     told = (await client.get(path)).json()["deletion"]
     assert (told["version"], told["complete"]) == (2, False)
-    assert told["confirmed"] == {embedder: None, "graph_builder": None, "ledger": None}
+    assert told["confirmed"] == {embedder: None, "graph_builder": None, "ledger": None, "answer_cache": None}
     await record_receipts([delivery(own.body)], pool)
     await record_receipts([delivery(receipt(gone, embedder))], pool)
     told = (await client.get(path)).json()["deletion"]
     assert (told["complete"], told["confirmed"]["graph_builder"]) == (False, None)
     assert told["confirmed"]["ledger"]
     await record_receipts([delivery(receipt(gone, "graph_builder", outcome="stale"))], pool)
+    told = (await client.get(path)).json()["deletion"]
+    assert (told["complete"], told["confirmed"]["answer_cache"]) == (False, None)
+    (forgotten,) = await forget([delivery(own.body)], None)
+    assert isinstance(forgotten.body, Receipt)
+    await record_receipts([delivery(forgotten.body)], pool)
     told = (await client.get(path)).json()["deletion"]
     assert told["complete"]
     assert UUID(told["event_id"]) == gone.event_id

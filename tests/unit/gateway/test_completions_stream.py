@@ -205,3 +205,28 @@ async def test_a_key_makes_a_repetition_the_same(door: Door, client: AsyncOpenAI
     ]
     assert answers[0] == answers[1]
     assert len(door.log.bodies) == 1
+
+
+async def test_the_sender_may_say_what_kind_of_question_it_is(door: Door, client: AsyncOpenAI) -> None:
+    door.log.answer = telling("Yes.", intent="code", served_by="coder", degraded=False)
+    answer = await client.chat.completions.create(
+        model="millrace", messages=MESSAGES, extra_body={"millrace": {"intent": "code", "cached": False}}
+    )
+    request = await asked(door)
+    assert (request.intent, request.cached, request.model) == ("code", False, "")
+    sources = (answer.model_extra or {})["millrace"]
+    assert (sources["intent"], sources["served_by"], sources["degraded"]) == ("code", "coder", False)
+    with pytest.raises(openai.UnprocessableEntityError):
+        await client.chat.completions.create(
+            model="millrace", messages=MESSAGES, extra_body={"millrace": {"intent": "poetry"}}
+        )
+
+
+async def test_chat_takes_the_same_wishes(door: Door) -> None:
+    door.log.answer = telling("Yes.", intent="creative", served_by="cache", degraded=True)
+    body = {"message": "is it?", "intent": "creative", "cached": False}
+    response = await door.client.post("/v1/chat", json=body)
+    request = await asked(door)
+    assert (request.intent, request.cached) == ("creative", False)
+    said = response.json()
+    assert (said["intent"], said["served_by"], said["degraded"]) == ("creative", "cache", True)

@@ -64,6 +64,11 @@ class OpenAIBackend:
         """The model asked for; empty until the server was first asked for its list, if the settings name none."""
         return self._model
 
+    @property
+    def temperature(self) -> float:
+        """Of answers whose request sets none."""
+        return self._settings.temperature
+
     async def serves(self, model: str) -> bool:
         """Say whether `model` is this backend's own, one of the settings, or one that the server lists now.
 

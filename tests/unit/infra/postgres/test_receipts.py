@@ -1,8 +1,10 @@
+from dataclasses import replace
 from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
-from infra.postgres.receipts import SinkReceipt, deletion_of
+from infra.postgres.receipts import EXPIRED_AFTER, SinkReceipt, deletion_of
+from schemas.event import now
 from tests.events import AT
 
 SINKS = ("embedder/a", "graph_builder", "ledger")
@@ -51,3 +53,19 @@ def test_a_sink_that_is_no_longer_asked_does_not_count() -> None:
     found = deletion_of([told("embedder/retired", 2, "delete")], SINKS, None)
     assert found is not None
     assert set(found.confirmed) == set(SINKS)
+
+
+def test_kept_answers_of_long_ago_have_expired_without_a_word() -> None:
+    sinks = (*SINKS, "answer_cache")
+    old = [told(sink, 2, "delete") for sink in SINKS]
+    found = deletion_of(old, sinks, None)
+    assert found is not None
+    assert found.confirmed["answer_cache"] == AT + EXPIRED_AFTER
+    recent = [replace(each, at=now()) for each in old]
+    found = deletion_of(recent, sinks, None)
+    assert found is not None
+    assert found.confirmed["answer_cache"] is None
+    assert not found.complete
+    found = deletion_of(old[:2], sinks, None)
+    assert found is not None
+    assert found.confirmed["answer_cache"] is None

@@ -153,6 +153,21 @@ async def test_the_environment_comes_before_the_file_and_quoting_last() -> None:
         routed("backends: {openai: {model: x}}", *own)
 
 
+async def test_a_server_of_the_file_gets_its_own_key_and_never_that_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INFERENCE_API_KEY", "sk-main")
+    monkeypatch.setenv("CODER_KEY", "sk-coder")
+    monkeypatch.setenv("INFERENCE_MAX_TOKENS", "99")
+    file = "backends: {far: {url: 'http://far'}, coder: {url: 'http://c', api_key_env: CODER_KEY, max_tokens: 7}}"
+    fleet = routed(file, Scripted(ANSWER, name="openai")).fleet
+    far, coder = (fleet.named(name).backend for name in ("far", "coder"))
+    assert isinstance(far, OpenAIBackend)
+    assert isinstance(coder, OpenAIBackend)
+    assert "authorization" not in far._client.headers
+    assert coder._client.headers["authorization"] == "Bearer sk-coder"
+    assert (far._settings.max_tokens, coder._settings.max_tokens) == (99, 7)
+    assert (far._settings.model, far._settings.models) == ("", ())
+
+
 async def test_questions_without_a_vector_are_embedded_where_the_routing_needs_it() -> None:
     opened: list[HashEncoder] = []
 

@@ -43,6 +43,8 @@ def test_a_workspace_overrides_single_intents() -> None:
         (b"backends: {coder: {url: http://a, concurrency: 0}}", "backends.coder.concurrency"),
         (b"backends: {coder: {url: http://a, api_key: sk-123}}", "backends.coder.api_key"),
         (b"backends: {coder: {url: http://a, api_key_env: sk-123}}", "backends.coder.api_key_env"),
+        (b"backends: {coder: {url: 'coder:8000'}}", "backends.coder.url"),
+        (b"backends: {coder: {url: 'http://me:sk-123@coder'}}", "backends.coder.url"),
         (b"backends: {Coder: {url: http://a}}", "backends.Coder"),
         (b"backends: {cache: {url: http://a}}", "a meaning of its own"),
         (b"backends: {extractive: {url: http://a}}", "a meaning of its own"),

@@ -1,12 +1,16 @@
 import re
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 
+from infra.models.packed import unpack
 from schemas.chat import ChatMessage, FunctionCall, Generation, ToolCall
 from tests.chats import passage, request
 from workers.retriever.fence import fence_mark, fenced, harmless
-from workers.retriever.prompt import CUT, NO_SOURCES, POLICY, POLICY_WITHOUT_SOURCES, Budget, compose
+from workers.retriever.prompt import CUT, NO_SOURCES, POLICY, POLICY_WITHOUT_SOURCES, Budget, compose, prompt_of
+from workers.retriever.question import Question
+from workers.retriever.retrieve import Retrieved
 
 BUDGET = Budget(tokens=2_000, characters_per_token=4)
 
@@ -200,3 +204,15 @@ def test_many_functions_leave_the_question_readable() -> None:
     described = TOOL | {"description": "x" * 50_000}
     messages = compose(request(generation=Generation(tools=(described,))), "How many days?", [], BUDGET)
     assert messages[-1].content.endswith("How many days?")
+
+
+def test_the_questions_vector_goes_along() -> None:
+    vector = np.array([0.6, 0.8], dtype=np.float32)
+    asked = request("How?")
+    question = Question("How?", "How?")
+    found = prompt_of(asked, Retrieved(question, "i1", vector=vector, encoder="m"), Budget())
+    assert found.encoder == "m"
+    kept = unpack(found.question_vector)
+    assert kept is not None
+    assert np.allclose(kept, vector, atol=1e-3)
+    assert prompt_of(asked, Retrieved(question), Budget()).question_vector == ""

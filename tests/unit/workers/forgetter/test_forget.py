@@ -1,0 +1,56 @@
+import pytest
+
+from infra.errors import Transient
+from infra.redis.kept_answers import Changed, KeptAnswers
+from schemas.receipts import Receipt
+from tests.deliveries import delivery
+from tests.events import document, receipt
+from workers.forgetter.forget import changes
+from workers.forgetter.worker import forget
+
+KEPT = document("Text.", workspace="acme", version=3)
+GONE = document("", workspace="acme", version=4)
+
+
+def test_deletions_count_by_the_ledger_and_by_each_index_and_versions_by_the_indexes() -> None:
+    told = [
+        receipt(KEPT, "embedder/main"),
+        receipt(GONE, "ledger"),
+        receipt(GONE, "embedder/main"),
+        receipt(GONE, "graph_builder"),
+        receipt(GONE, "answer_cache"),
+        receipt(document("", workspace="other", version=1), "ledger"),
+    ]
+    found = changes(told)
+    assert found["acme"] == [
+        Changed(KEPT.document_id, 3, deleted=False),
+        Changed(GONE.document_id, 4, deleted=True),
+        Changed(GONE.document_id, 4, deleted=True),
+    ]
+    assert set(found) == {"acme", "other"}
+
+
+def test_a_receipt_of_an_event_alone_changes_nothing() -> None:
+    event_alone = receipt(KEPT, "ledger").model_copy(update={"document_id": None, "version": None, "operation": None})
+    assert changes([event_alone]) == {}
+
+
+async def test_the_ledgers_word_of_a_deletion_is_answered_once() -> None:
+    told = [receipt(GONE, sink) for sink in ("ledger", "embedder/main", "answer_cache")] + [receipt(KEPT, "ledger")]
+    (said,) = await forget([delivery(each) for each in told], None)
+    assert isinstance(said.body, Receipt)
+    assert (said.body.sink, said.body.version, said.body.operation) == ("answer_cache", 4, "delete")
+    assert said.body.event_id == GONE.event_id
+
+
+class Away(KeptAnswers):
+    def __init__(self) -> None:
+        """Connect to nothing."""
+
+    async def forget(self, workspace: str, changed: object) -> int:
+        raise Transient("redis", "away")
+
+
+async def test_nothing_is_confirmed_while_the_store_is_away() -> None:
+    with pytest.raises(Transient):
+        await forget([delivery(receipt(GONE, "ledger"))], Away())
