@@ -85,6 +85,8 @@ class ChatRequest(Event):
     """Whether somebody reads along: deltas are published while the answer is written, not only its end."""
     idempotency_key: str = ""
     """The sender's own name for this request; its `request_id` is made of it. Empty where the sender gave none."""
+    replay_of: UUID | None = None
+    """The request that this one repeats to compare the answers: it is answered anew, from no cache, and not kept."""
 
 
 class Sentence(Value):
@@ -121,6 +123,24 @@ class Passage(Value):
     sentences: tuple[Sentence, ...] = ()
 
 
+class PromptParts(Value):
+    """How a prompt's budget was spent, in estimated tokens, and what had no room in it."""
+
+    budget: int
+    system: int = 0
+    question: int = 0
+    memory: int = 0
+    retrieved: int = 0
+    history: int = 0
+    passages: int = 0
+    """Passages in the messages, the best ones."""
+    dropped_passages: int = 0
+    dropped_messages: int = 0
+    """The oldest messages of the conversation, left out."""
+    cut_question: bool = False
+    """The question was too long and lost its middle."""
+
+
 class ChatPrompt(Event):
     """A request with what was retrieved for it: replayable against another model. Key: workspace/conversation_id."""
 
@@ -134,6 +154,9 @@ class ChatPrompt(Event):
     """Inverse document frequency of the question's stemmed terms, for the extractive answerer."""
     messages: tuple[ChatMessage, ...]
     """What a language model is to be sent: policy, history, and last the question below its fenced sources."""
+    request_at: str = ""
+    """Where the request stands on the log, `topic:partition:offset`; empty in prompts from before."""
+    parts: PromptParts | None = None
 
 
 class Citation(Value):
@@ -192,6 +215,30 @@ class ChatReply(Event):
     error: ReplyError | None = None
 
 
+class UsedChunk(Value):
+    """A chunk that was retrieved for an answer: `document.text[start:end]` at version `version`."""
+
+    number: int
+    chunk_id: UUID
+    """Id of its vector point."""
+    document_id: UUID
+    version: Version
+    ordinal: int
+    start: int
+    end: int
+    score: float
+
+
+class Parameters(Value):
+    """What a request asked for, beside its question."""
+
+    model: str = ""
+    retrieve: bool = True
+    top_k: int = 5
+    filters: SearchFilters = SearchFilters()
+    generation: Generation = Generation()
+
+
 class Interaction(Event):
     """A finished question and answer, for history and learning. Key: workspace/conversation_id."""
 
@@ -213,3 +260,11 @@ class Interaction(Event):
     error: ReplyError | None = None
     asked_at: Timestamp
     answered_at: Timestamp
+    request_at: str = ""
+    prompt_at: str = ""
+    """Where request and prompt stand on the log, `topic:partition:offset`; empty in interactions from before."""
+    chunks: tuple[UsedChunk, ...] = ()
+    parts: PromptParts | None = None
+    parameters: Parameters | None = None
+    adapter: str = ""
+    """Adapter that wrote the answer, by its name; empty where the backend's own model did."""

@@ -4,11 +4,12 @@ The sources stand in the same message as the question: many chat templates refus
 server's prefix cache keeps policy and conversation from one turn to the next.
 """
 
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from schemas.chat import ChatMessage, ChatPrompt, ChatRequest, Passage
+from schemas.chat import ChatMessage, ChatPrompt, ChatRequest, Passage, PromptParts
+from schemas.envelope import Origin
+from workers.retriever.budget import Budget
 from workers.retriever.fence import fence_mark, fenced
 from workers.retriever.retrieve import Retrieved
 
@@ -23,34 +24,18 @@ NO_SOURCES = "No source was found for this question."
 
 QUESTION_SHARE = 0.5
 """Of the budget left by the policy, at most this goes to the question: a pasted log must not push out the sources."""
-SOURCE_SHARE = 0.75
-"""Of the budget left by policy and question, at most this goes to sources; the conversation has the rest."""
-MESSAGE_TOKENS = 4
-"""Added per message for the marks of a chat template."""
-CUT = "\n[…]\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """Tokens that the messages may take together, estimated as characters divided by `characters_per_token`."""
+class Composed(NamedTuple):
+    """The messages, and how the budget was spent on them."""
 
-    tokens: int = 3_000
-    characters_per_token: float = 3.5
-
-    def cost(self, text: str) -> int:
-        """Tokens that a message of `text` is taken to have."""
-        return math.ceil(len(text) / self.characters_per_token) + MESSAGE_TOKENS
-
-    def fit(self, text: str, tokens: int) -> str:
-        """Return `text`, its middle cut out where it costs more than `tokens`: both ends tell what it is about."""
-        if self.cost(text) <= tokens:
-            return text
-        half = max(1, int((tokens - MESSAGE_TOKENS) * self.characters_per_token - len(CUT)) // 2)
-        return text[:half] + CUT + text[-half:]
+    messages: list[ChatMessage]
+    parts: PromptParts
 
 
-def prompt_of(request: ChatRequest, found: Retrieved, budget: Budget) -> ChatPrompt:
-    """Return the event that hands the question over."""
+def prompt_of(request: ChatRequest, found: Retrieved, budget: Budget, request_at: Origin) -> ChatPrompt:
+    """Return the event that hands the question over. `request_at`: where the request stands on the log."""
+    composed = composed_of(request, found.question.asked, found.passages, budget)
     return ChatPrompt(
         workspace=request.workspace,
         request=request,
@@ -58,26 +43,53 @@ def prompt_of(request: ChatRequest, found: Retrieved, budget: Budget) -> ChatPro
         index_id=found.index_id,
         passages=found.passages,
         term_weights=found.term_weights,
-        messages=tuple(compose(request, found.question.asked, found.passages, budget)),
+        messages=tuple(composed.messages),
+        request_at=str(request_at),
+        parts=composed.parts,
     )
 
 
 def compose(request: ChatRequest, question: str, passages: Sequence[Passage], budget: Budget) -> list[ChatMessage]:
+    """Return the messages alone; see `composed_of`."""
+    return composed_of(request, question, passages, budget).messages
+
+
+def composed_of(request: ChatRequest, question: str, passages: Sequence[Passage], budget: Budget) -> Composed:
     """Return the messages, within `budget`.
 
-    Always there: the policy (with the caller's own system messages, cut to a quarter of the budget) and the question,
-    which may take half of the rest. Then sources, best first, as long as they fit whole into three quarters of what
-    is left; then the newest turns that fit whole. A source that does not fit ends the list: its number stays
-    reserved, so that [n] always means passage n.
+    Always there: the policy (with the caller's own system messages, cut to their share of the budget) and the question,
+    which may take half of the rest and is cut in its middle beyond that. What is left is shared between sources, best
+    first, as long as they fit whole, and the conversation, whose newest turns are kept as long as they fit whole: the
+    oldest are dropped. What one of them does not need the other may have. A source that does not fit ends the list:
+    its number stays reserved, so that [n] always means passage n.
     """
     system = _system(request, budget)
     left = budget.tokens - budget.cost(system)
     asked = budget.fit(question, max(1, int(left * QUESTION_SHARE)))
     left -= budget.cost(asked)
-    sources = _sources(request, passages, int(left * SOURCE_SHARE), budget) if request.retrieve else ""
-    history = _history(request.messages, left - (budget.cost(sources) if sources else 0), budget)
+    blocks = _blocks(request, passages) if request.retrieve else []
+    turns = _turns(request.messages)
+    # Without a source, the sentence that says so has its place: it is part of the policy.
+    needed = sum(map(budget.cost, blocks)) if blocks else budget.cost(NO_SOURCES) if request.retrieve else 0
+    rooms = budget.rooms(left, {"retrieved": needed, "history": sum(budget.cost(turn.content) for turn in turns)})
+    kept_blocks = _fitting(blocks, rooms["retrieved"], budget)
+    sources = "\n\n".join(kept_blocks) or (NO_SOURCES if request.retrieve else "")
+    spent = budget.cost(sources) if sources else 0
+    history = _newest(turns, left - spent, budget)
     last = f"{sources}\n\nQuestion: {asked}" if sources else asked
-    return [ChatMessage(role="system", content=system), *history, ChatMessage(role="user", content=last)]
+    parts = PromptParts(
+        budget=budget.tokens,
+        system=budget.cost(system),
+        question=budget.cost(asked),
+        retrieved=spent,
+        history=sum(budget.cost(turn.content) for turn in history),
+        passages=len(kept_blocks),
+        dropped_passages=len(blocks) - len(kept_blocks),
+        dropped_messages=len(turns) - len(history),
+        cut_question=asked != question,
+    )
+    messages = [ChatMessage(role="system", content=system), *history, ChatMessage(role="user", content=last)]
+    return Composed(messages, parts)
 
 
 def _system(request: ChatRequest, budget: Budget) -> str:
@@ -85,26 +97,32 @@ def _system(request: ChatRequest, budget: Budget) -> str:
     own = "\n\n".join(message.content for message in request.messages if message.role == "system")
     if not own:
         return policy
-    return f"{policy}\n\nThe asking application adds:\n{budget.fit(own, budget.tokens // 4)}"
+    return f"{policy}\n\nThe asking application adds:\n{budget.fit(own, int(budget.tokens * budget.shares['system']))}"
 
 
-def _sources(request: ChatRequest, passages: Sequence[Passage], tokens: int, budget: Budget) -> str:
+def _blocks(request: ChatRequest, passages: Sequence[Passage]) -> list[str]:
     mark = fence_mark(str(request.request_id), passages)
-    blocks: list[str] = []
-    for passage in passages:
-        block = fenced(passage, mark)
+    return [fenced(passage, mark) for passage in passages]
+
+
+def _fitting(blocks: Sequence[str], tokens: int, budget: Budget) -> list[str]:
+    for number, block in enumerate(blocks):
         tokens -= budget.cost(block)
         if tokens < 0:
-            break
-        blocks.append(block)
-    return "\n\n".join(blocks) or NO_SOURCES
+            return list(blocks[:number])
+    return list(blocks)
 
 
-def _history(messages: Sequence[ChatMessage], tokens: int, budget: Budget) -> list[ChatMessage]:
-    """Return the newest turns before the question that fit, oldest first, alternating and starting with the user."""
+def _turns(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """Return what was said before the question, alternating."""
     turns = _alternating(message for message in messages if message.role in ("user", "assistant"))
+    return turns[:-1] if turns and turns[-1].role == "user" else turns
+
+
+def _newest(turns: Sequence[ChatMessage], tokens: int, budget: Budget) -> list[ChatMessage]:
+    """Return the newest turns that fit, oldest first, starting with the user."""
     kept: list[ChatMessage] = []
-    for turn in reversed(turns[:-1] if turns and turns[-1].role == "user" else turns):
+    for turn in reversed(turns):
         tokens -= budget.cost(turn.content)
         if tokens < 0:
             break

@@ -30,6 +30,8 @@ class Answer:
     finish_reason: str = "stop"
     model: str = ""
     """Model that wrote it, where that is not the backend's own (an adapter); empty otherwise."""
+    adapter: str = ""
+    """The same where it is an adapter or another model than the backend's own; empty otherwise."""
 
 
 class RequestRefused(Exception):  # noqa: N818 - an answer to the asker, not a fault of the backend

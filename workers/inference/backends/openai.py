@@ -103,6 +103,7 @@ class OpenAIBackend:
             usage=Usage(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens),
             finish_reason=finish,
             model=body["model"],
+            adapter="" if body["model"] == self._model else body["model"],
         )
 
     async def close(self) -> None:
