@@ -120,6 +120,8 @@ class ChatRequest(Event):
     """What the asker says it is; None lets the classifier tell. A named `model` wins over it."""
     cached: bool = True
     """Whether an earlier answer to nearly the same question may stand in while no model answers."""
+    replay_of: UUID | None = None
+    """The request that this one repeats to compare the answers: it is answered anew, from no cache, and not kept."""
 
 
 class Sentence(Value):
@@ -156,6 +158,26 @@ class Passage(Value):
     sentences: tuple[Sentence, ...] = ()
 
 
+class PromptParts(Value):
+    """How a prompt's budget was spent, in estimated tokens, and what had no room in it."""
+
+    budget: int
+    system: int = 0
+    question: int = 0
+    functions: int = 0
+    """Declarations of functions, and for this question their calls and results."""
+    memory: int = 0
+    retrieved: int = 0
+    history: int = 0
+    passages: int = 0
+    """Passages in the messages, the best ones."""
+    dropped_passages: int = 0
+    dropped_messages: int = 0
+    """The oldest messages of the conversation, left out."""
+    cut_question: bool = False
+    """The question was too long and lost its middle."""
+
+
 class ChatPrompt(Event):
     """A request with what was retrieved for it: replayable against another model. Key: workspace/conversation_id."""
 
@@ -173,6 +195,9 @@ class ChatPrompt(Event):
     """The question's unit vector as base64 of little-endian half floats; empty where nothing was searched."""
     encoder: str = ""
     """Model of that vector."""
+    request_at: str = ""
+    """Where the request stands on the log, `topic:partition:offset`; empty in prompts from before."""
+    parts: PromptParts | None = None
 
 
 class Citation(Value):
@@ -255,6 +280,30 @@ class ChatReply(Event):
         return len(self.embeddings.vectors) if self.embeddings else 0
 
 
+class UsedChunk(Value):
+    """A chunk that was retrieved for an answer: `document.text[start:end]` at version `version`."""
+
+    number: int
+    chunk_id: UUID
+    """Id of its vector point."""
+    document_id: UUID
+    version: Version
+    ordinal: int
+    start: int
+    end: int
+    score: float
+
+
+class Parameters(Value):
+    """What a request asked for, beside its question."""
+
+    model: str = ""
+    retrieve: bool = True
+    top_k: int = 5
+    filters: SearchFilters = SearchFilters()
+    generation: Generation = Generation()
+
+
 class Interaction(Event):
     """A finished question and answer, for history and learning. Key: workspace/conversation_id."""
 
@@ -279,3 +328,11 @@ class Interaction(Event):
     error: ReplyError | None = None
     asked_at: Timestamp
     answered_at: Timestamp
+    request_at: str = ""
+    prompt_at: str = ""
+    """Where request and prompt stand on the log, `topic:partition:offset`; empty in interactions from before."""
+    chunks: tuple[UsedChunk, ...] = ()
+    parts: PromptParts | None = None
+    parameters: Parameters | None = None
+    adapter: str = ""
+    """Adapter that wrote the answer, by its name; empty where the backend's own model did."""

@@ -7,6 +7,7 @@ from infra.cli.ask import ask
 from infra.cli.dead_letters import app as dead_letters
 from infra.cli.demo import demo
 from infra.cli.events import events
+from infra.cli.explain import explain
 from infra.cli.failpoints import failpoints
 from infra.cli.graph import graph
 from infra.cli.ingest import ingest
@@ -29,7 +30,7 @@ app.add_typer(keys, name="keys")
 app.add_typer(sources, name="sources")
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(ledger, name="ledger")
-for single in (ingest, search, ask, events, graph, demo, failpoints, work, gateway):
+for single in (ingest, search, ask, events, explain, graph, demo, failpoints, work, gateway):
     app.command(single.__name__)(single)
 
 

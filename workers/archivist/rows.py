@@ -42,6 +42,13 @@ class InteractionRow(NamedTuple):
     error: str | None
     asked_at: datetime
     answered_at: datetime
+    degraded: bool
+    adapter: str
+    request_place: str
+    prompt_place: str
+    retrieved: str
+    parameters: str
+    parts: str
 
 
 def title_of(question: str) -> str:
@@ -81,4 +88,11 @@ def interaction_row(interaction: Interaction) -> InteractionRow:
         json_text(interaction.error.model_dump()) if interaction.error else None,
         interaction.asked_at,
         interaction.answered_at,
+        interaction.degraded,
+        storable(interaction.adapter),
+        storable(interaction.request_at),
+        storable(interaction.prompt_at),
+        json_text([chunk.model_dump(mode="json") for chunk in interaction.chunks]),
+        json_text(interaction.parameters.model_dump(mode="json") if interaction.parameters else {}),
+        json_text(interaction.parts.model_dump(mode="json") if interaction.parts else {}),
     )

@@ -35,15 +35,19 @@ where held.deleted_at is null
 _INTERACTIONS = """
 insert into interactions as held (
     request_id, workspace, conversation_id, question, answer, citations, passages, abstained, index_id, model,
-    served_by, prompt_tokens, completion_tokens, error, asked_at, answered_at)
+    served_by, prompt_tokens, completion_tokens, error, asked_at, answered_at, degraded, adapter, request_place,
+    prompt_place, retrieved, parameters, parts)
 select distinct on (request_id)
     request_id, workspace, conversation_id, question, answer, citations::jsonb, passages::uuid[], abstained, index_id,
-    model, served_by, prompt_tokens, completion_tokens, error::jsonb, asked_at, answered_at
+    model, served_by, prompt_tokens, completion_tokens, error::jsonb, asked_at, answered_at, degraded, adapter,
+    request_place, prompt_place, retrieved::jsonb, parameters::jsonb, parts::jsonb
 from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::boolean[],
             $9::text[], $10::text[], $11::text[], $12::int[], $13::int[], $14::text[], $15::timestamptz[],
-            $16::timestamptz[])
+            $16::timestamptz[], $17::boolean[], $18::text[], $19::text[], $20::text[], $21::text[], $22::text[],
+            $23::text[])
   as t (request_id, workspace, conversation_id, question, answer, citations, passages, abstained, index_id, model,
-        served_by, prompt_tokens, completion_tokens, error, asked_at, answered_at)
+        served_by, prompt_tokens, completion_tokens, error, asked_at, answered_at, degraded, adapter, request_place,
+        prompt_place, retrieved, parameters, parts)
 where not exists (
     select from conversations c
     where c.workspace = t.workspace and c.conversation_id = t.conversation_id and c.deleted_at is not null)
@@ -53,7 +57,9 @@ on conflict (request_id) do update set
     passages = excluded.passages, abstained = excluded.abstained, index_id = excluded.index_id,
     model = excluded.model, served_by = excluded.served_by, prompt_tokens = excluded.prompt_tokens,
     completion_tokens = excluded.completion_tokens, error = excluded.error, asked_at = excluded.asked_at,
-    answered_at = excluded.answered_at
+    answered_at = excluded.answered_at, degraded = excluded.degraded, adapter = excluded.adapter,
+    request_place = excluded.request_place, prompt_place = excluded.prompt_place, retrieved = excluded.retrieved,
+    parameters = excluded.parameters, parts = excluded.parts
 where held.workspace = excluded.workspace and held.conversation_id = excluded.conversation_id
   and (excluded.answered_at, excluded.answer) < (held.answered_at, held.answer)
 """

@@ -1,7 +1,18 @@
 """Builds the reply and the interaction from an outcome."""
 
-from schemas.chat import ChatMessage, ChatPrompt, ChatReply, Interaction, ReplyError
+from schemas.chat import (
+    ChatMessage,
+    ChatPrompt,
+    ChatReply,
+    Interaction,
+    Parameters,
+    Passage,
+    ReplyError,
+    UsedChunk,
+)
+from schemas.envelope import Origin
 from schemas.event import now
+from schemas.ids import point_id
 from workers.inference.backends.backend import Answer
 from workers.inference.outcome import Outcome
 
@@ -53,8 +64,8 @@ def reply_of(prompt: ChatPrompt, outcome: Outcome, sequence: int = 0) -> ChatRep
             )
 
 
-def interaction_of(prompt: ChatPrompt, reply: ChatReply) -> Interaction:
-    """Return what history and learning keep of a finished question."""
+def interaction_of(prompt: ChatPrompt, reply: ChatReply, outcome: Outcome, prompt_at: Origin) -> Interaction:
+    """Return what history and learning keep of a finished question, so that its answer can be explained."""
     request = prompt.request
     return Interaction(
         workspace=request.workspace,
@@ -75,4 +86,16 @@ def interaction_of(prompt: ChatPrompt, reply: ChatReply) -> Interaction:
         error=reply.error,
         asked_at=request.accepted_at,
         answered_at=now(),
+        request_at=prompt.request_at,
+        prompt_at=str(prompt_at),
+        chunks=tuple(_used(request.workspace, passage) for passage in prompt.passages),
+        parts=prompt.parts,
+        parameters=Parameters.model_validate(request.model_dump(include=set(Parameters.model_fields))),
+        adapter=outcome.result.adapter if isinstance(outcome.result, Answer) else "",
     )
+
+
+def _used(workspace: str, passage: Passage) -> UsedChunk:
+    known = passage.model_dump(include=set(UsedChunk.model_fields))
+    chunk_id = point_id(workspace, passage.document_id, str(passage.ordinal))
+    return UsedChunk(chunk_id=chunk_id, **known)

@@ -33,6 +33,7 @@ async def infer(delivery: Delivery[ChatPrompt], tools: Tools) -> Iterable[Outgoi
     outcome, sequence = await told(delivery, tools)
     reply = reply_of(prompt, outcome, sequence)
     published = [Outgoing(CHAT_REPLIES, reply, delivery, partition=prompt.request.reply_to.partition)]
-    if prompt.request.purpose == "chat":
-        published.append(Outgoing(INTERACTIONS, interaction_of(prompt, reply), delivery))
+    if prompt.request.purpose == "chat" and prompt.request.replay_of is None:
+        interaction = interaction_of(prompt, reply, outcome, delivery.origin)
+        published.append(Outgoing(INTERACTIONS, interaction, delivery))
     return published

@@ -1,5 +1,6 @@
 """Settings of the retriever."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field, field_validator
@@ -13,6 +14,11 @@ CONCURRENCY = 8
 
 ENCODED_AT_ONCE = 2
 """Embedding requests of one partition that are encoded at once, their slices in turn."""
+ROUNDING = 1e-6
+MOST_SYSTEM = 0.5
+DEFAULT_SHARES: Mapping[str, float] = {"system": 0.25, "memory": 0.0, "retrieved": 0.75, "history": 0.25}
+"""How a prompt's budget of tokens is shared: `system` is of the whole and bounds what the asking application adds to
+the policy; the others are of what policy and question leave, and are 1 together. Nothing fills `memory` yet."""
 
 
 class RetrieverSettings(Settings):
@@ -35,8 +41,34 @@ class RetrieverSettings(Settings):
     """Budget of the messages for a language model, its answer not counted."""
     characters_per_token: float = Field(default=3.5, gt=0, alias="RETRIEVER_CHARACTERS_PER_TOKEN")
     """How tokens are estimated: English prose has about 4 characters per token, code and other languages fewer."""
+    prompt_shares: Annotated[Mapping[str, float], NoDecode] = Field(
+        default=DEFAULT_SHARES, alias="RETRIEVER_PROMPT_SHARES"
+    )
+    """As `retrieved=0.6,history=0.4`: those that are named replace the defaults of `DEFAULT_SHARES`."""
 
     @field_validator("further_encoders", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("prompt_shares", mode="before")
+    @classmethod
+    def _shares(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        parts = [part.partition("=") for part in value.split(",") if part.strip()]
+        return {**DEFAULT_SHARES, **{name.strip(): share.strip() for name, _, share in parts}}
+
+    @field_validator("prompt_shares")
+    @classmethod
+    def _whole(cls, value: Mapping[str, float]) -> Mapping[str, float]:
+        if unknown := sorted(set(value) - set(DEFAULT_SHARES)):
+            raise ValueError(f"no part of a prompt: {', '.join(unknown)}; there are {', '.join(DEFAULT_SHARES)}")
+        if any(not 0 <= share <= 1 for share in value.values()):
+            raise ValueError("a share is a number from 0 to 1")
+        rest = sum(share for part, share in value.items() if part != "system")
+        if abs(rest - 1) > ROUNDING:
+            raise ValueError(f"memory, retrieved and history are 1 together, not {rest:g}")
+        if value["system"] > MOST_SYSTEM:
+            raise ValueError(f"system is at most {MOST_SYSTEM:g}: the question needs room")
+        return value

@@ -11,9 +11,9 @@ from infra.qdrant.client import open_client
 from infra.redis.client import open_redis
 from infra.redis.query_vectors import QueryVectors
 from infra.settings import PostgresSettings, QdrantSettings, RedisSettings, load
+from workers.retriever.budget import Budget
 from workers.retriever.embed import QuestionEmbedder
 from workers.retriever.live import Encoders, LiveIndex
-from workers.retriever.prompt import Budget
 from workers.retriever.retrieve import Retriever
 from workers.retriever.settings import RetrieverSettings
 from workers.retriever.vectors import Vectoriser
@@ -46,7 +46,7 @@ async def open_tools() -> AsyncIterator[Tools]:
             QuestionEmbedder(await _cache(resources, settings)),
             settings,
         )
-        budget = Budget(settings.prompt_tokens, settings.characters_per_token)
+        budget = Budget(settings.prompt_tokens, settings.characters_per_token, settings.prompt_shares)
         yield Tools(retriever, budget, Vectoriser(live, encoder_of))
 
 

@@ -47,7 +47,7 @@ async def retrieve(delivery: Delivery[ChatRequest], tools: Tools) -> Iterable[Ou
         return [_reply(failure(request, SEARCH_REFUSED, "the index refuses this search: check its filters"), delivery)]
     if request.purpose == "search":
         return [_reply(passages_for(request, found.passages), delivery)]
-    return [Outgoing(CHAT_PROMPTS, prompt_of(request, found, tools.budget), delivery)]
+    return [Outgoing(CHAT_PROMPTS, prompt_of(request, found, tools.budget, delivery.origin), delivery)]
 
 
 @worker.handles_each(EMBEDDING_REQUESTS, concurrency=ENCODED_AT_ONCE)

@@ -32,6 +32,8 @@ class Answer:
     """Model that wrote it, where that is not the backend's own (an adapter); empty otherwise."""
     tool_calls: tuple[ToolCall, ...] = ()
     """What the model wants called, for the asker to call."""
+    adapter: str = ""
+    """The same where it is an adapter or another model than the backend's own; empty otherwise."""
 
 
 class RequestRefused(Exception):  # noqa: N818 - an answer to the asker, not a fault of the backend

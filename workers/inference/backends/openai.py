@@ -118,6 +118,7 @@ class OpenAIBackend:
             finish_reason="tool_calls" if calls and finish == "stop" else finish,
             model=body["model"],
             tool_calls=calls,
+            adapter="" if body["model"] == self._model else body["model"],
         )
 
     async def close(self) -> None:

@@ -44,4 +44,5 @@ alter table interactions
     add column request_place text not null default '', -- topic:partition:offset
     add column prompt_place text not null default '',
     add column retrieved jsonb not null default '[]',  -- chunks in the prompt: id, document, version, offsets, score
-    add column parameters jsonb not null default '{}';
+    add column parameters jsonb not null default '{}',
+    add column parts jsonb not null default '{}';      -- how the prompt's budget of tokens was spent

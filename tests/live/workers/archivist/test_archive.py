@@ -4,7 +4,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from schemas.chat import Citation, ReplyError, Usage
+from infra.postgres.explanations import explanation_of
+from schemas.chat import Citation, Generation, Parameters, PromptParts, ReplyError, Usage, UsedChunk
 from tests.deliveries import delivery
 from tests.events import AT
 from tests.live.workers.archivist.said import CONVERSATION, asked
@@ -80,3 +81,37 @@ async def test_the_tools_come_from_the_environment(postgres: dict[str, str], mon
     monkeypatch.setenv("POSTGRES_DSN", postgres["POSTGRES_DSN"])
     async with open_tools() as opened:
         assert await opened.pool.fetchval("select 1") == 1
+
+
+async def test_what_an_answer_was_made_of_is_kept(pool: Pool, tools: Tools, workspace: str) -> None:
+    chunk = UsedChunk(number=1, chunk_id=uuid4(), document_id=uuid4(), version=3, ordinal=2, start=5, end=9, score=0.75)
+    body = asked(
+        workspace,
+        "Why?",
+        0,
+        request_at="chat.requests:1:10",
+        prompt_at="chat.prompts:2:20",
+        chunks=(chunk,),
+        parts=PromptParts(budget=3_000, retrieved=40, dropped_messages=2),
+        parameters=Parameters(model="m", top_k=9, generation=Generation(temperature=0.5, stop=("\x00",))),
+        adapter="acme-support",
+        degraded=True,
+    )
+    await archive([delivery(body)], tools)
+    told = await explanation_of(pool, body.request_id, workspace)
+    assert told is not None
+    assert (told.request_place, told.prompt_place) == ("chat.requests:1:10", "chat.prompts:2:20")
+    assert told.retrieved == [chunk.model_dump(mode="json")]
+    assert (told.parts["retrieved"], told.parts["dropped_messages"]) == (40, 2)
+    assert (told.parameters["top_k"], told.parameters["generation"]["stop"]) == (9, ["\ufffd"])
+    assert (told.adapter, told.degraded) == ("acme-support", True)
+    assert await explanation_of(pool, body.request_id, f"{workspace}b") is None
+    assert await explanation_of(pool, body.request_id, None) == told
+
+
+async def test_an_answer_from_before_is_explained_as_far_as_it_goes(pool: Pool, tools: Tools, workspace: str) -> None:
+    body = asked(workspace, "Why?", 0)
+    await archive([delivery(body)], tools)
+    told = await explanation_of(pool, body.request_id, workspace)
+    assert told is not None
+    assert (told.prompt_place, told.retrieved, told.parameters, told.parts) == ("", [], {}, {})

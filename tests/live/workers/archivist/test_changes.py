@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from infra.errors import Transient
 from infra.kafka.worker import Delivery
 from infra.postgres.conversations import Conversation, find_conversation, is_applied, is_deleted, list_conversations
 from infra.postgres.messages import list_messages
@@ -15,9 +16,10 @@ from schemas.envelope import Envelope
 from schemas.event import Event
 from tests.deliveries import delivery
 from tests.events import AT
+from tests.eventually import eventually
 from tests.live.workers.archivist.said import CONVERSATION, asked, changed
 from topics.catalogue import Topic
-from workers.archivist.idle import Tools, put_away
+from workers.archivist.idle import Tools, put_away, put_away_for_ever
 from workers.archivist.settings import ArchivistSettings
 from workers.archivist.store import Pool
 from workers.archivist.worker import archive, change
@@ -208,6 +210,32 @@ async def test_two_archivists_put_away_with_one_event(tools: Tools, workspace: s
     ]
     assert ids[0] == ids[1]
     assert len(ids[0]) == 1
+
+
+class Interrupted(Published):
+    """A log that is away at first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tried = 0
+
+    async def __call__(self, topic: Topic[Any], body: Event, envelope: Envelope) -> None:
+        self.tried += 1
+        if self.tried == 1:
+            raise Transient("kafka", "no acknowledgement")
+        await super().__call__(topic, body, envelope)
+
+
+async def test_it_is_looked_for_again_and_again_also_after_a_failure(pool: Pool, workspace: str) -> None:
+    tools = Tools(pool, ArchivistSettings.model_validate({"MILLRACE_ARCHIVE_LOOK_EVERY_S": 0.05}))
+    await archive([delivery(asked(workspace, "Old?", -400 * 24 * 3600))], tools)
+    published = Interrupted()
+    looking = asyncio.create_task(put_away_for_ever(tools, published))
+    try:
+        await eventually(lambda: workspace in [each.body.workspace for each in published.changes])
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
 
 
 async def test_zero_days_put_nothing_away(pool: Pool, workspace: str) -> None:

@@ -182,6 +182,7 @@ async def test_an_adapter_that_the_server_lists_is_asked_for_by_its_name() -> No
     assert not await backend.serves("gpt-9")
     answer = await backend.answer(prompt(model="support-lora"))
     assert answer.model == orjson.loads(server.requests[-1].content)["model"] == "support-lora"
+    assert answer.adapter == "support-lora"
     assert [request.url.path for request in server.requests] == ["/v1/models", "/v1/chat/completions"]
 
 

@@ -1,4 +1,5 @@
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
@@ -6,9 +7,10 @@ from infra.errors import Permanent
 from infra.kafka.room import POLLED
 from infra.kafka.worker import Each, Outgoing
 from infra.settings import SettingsError
-from schemas.chat import ChatReply, Interaction, ReplyTo
+from schemas.chat import ChatReply, Interaction, Parameters, PromptParts, ReplyTo
 from schemas.dead_letters import Reason
 from schemas.event import now
+from schemas.ids import point_id
 from tests.chats import passage, prompt
 from tests.deliveries import delivery
 from topics.catalogue import CHAT_CANCELS, CHAT_PROMPTS, CHAT_REPLIES, INTERACTIONS
@@ -48,6 +50,32 @@ async def test_a_chat_turn_gives_a_reply_and_an_interaction() -> None:
     assert interaction.question.content == "How often are keys rotated?"
     assert interaction.index_id == "minilm-1"
     assert interaction.asked_at <= interaction.answered_at <= now()
+
+
+async def test_an_interaction_tells_what_its_answer_was_made_of() -> None:
+    asked = prompt(passages=[KEYS], weights=WEIGHTS, top_k=7).model_copy(
+        update={"request_at": "chat.requests:1:10", "parts": PromptParts(budget=3_000, retrieved=40)}
+    )
+    _, kept = await infer(delivery(asked, offset=77, partition=4), tools())
+    interaction = kept.body
+    assert isinstance(interaction, Interaction)
+    assert (interaction.request_at, interaction.prompt_at) == ("chat.requests:1:10", "chat.prompts:4:77")
+    (chunk,) = interaction.chunks
+    assert chunk.chunk_id == point_id(asked.workspace, KEYS.document_id, str(KEYS.ordinal))
+    assert (chunk.document_id, chunk.version, chunk.start, chunk.end) == (
+        KEYS.document_id,
+        KEYS.version,
+        KEYS.start,
+        KEYS.end,
+    )
+    assert interaction.parts == asked.parts
+    assert interaction.parameters == Parameters(top_k=7)
+    assert interaction.adapter == ""
+
+
+async def test_a_replay_leaves_no_interaction() -> None:
+    (reply,) = await published(purpose="chat", replay_of=uuid4())
+    assert reply.topic is CHAT_REPLIES
 
 
 async def test_a_query_leaves_no_interaction() -> None:

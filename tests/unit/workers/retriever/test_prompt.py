@@ -5,14 +5,19 @@ import numpy as np
 import pytest
 
 from infra.models.packed import unpack
+from infra.settings import SettingsError, load
 from schemas.chat import ChatMessage, FunctionCall, Generation, ToolCall
+from schemas.envelope import Origin
 from tests.chats import passage, request
+from workers.retriever.budget import CUT, Budget
 from workers.retriever.fence import fence_mark, fenced, harmless
-from workers.retriever.prompt import CUT, NO_SOURCES, POLICY, POLICY_WITHOUT_SOURCES, Budget, compose, prompt_of
+from workers.retriever.prompt import NO_SOURCES, POLICY, POLICY_WITHOUT_SOURCES, compose, composed_of, prompt_of
 from workers.retriever.question import Question
 from workers.retriever.retrieve import Retrieved
+from workers.retriever.settings import DEFAULT_SHARES, RetrieverSettings
 
 BUDGET = Budget(tokens=2_000, characters_per_token=4)
+AT = Origin("chat.requests", 0, 7)
 
 
 def total(messages: list[ChatMessage], budget: Budget) -> int:
@@ -210,9 +215,92 @@ def test_the_questions_vector_goes_along() -> None:
     vector = np.array([0.6, 0.8], dtype=np.float32)
     asked = request("How?")
     question = Question("How?", "How?")
-    found = prompt_of(asked, Retrieved(question, "i1", vector=vector, encoder="m"), Budget())
+    found = prompt_of(asked, Retrieved(question, "i1", vector=vector, encoder="m"), Budget(), AT)
     assert found.encoder == "m"
     kept = unpack(found.question_vector)
     assert kept is not None
     assert np.allclose(kept, vector, atol=1e-3)
-    assert prompt_of(asked, Retrieved(question), Budget()).question_vector == ""
+    assert prompt_of(asked, Retrieved(question), Budget(), AT).question_vector == ""
+
+
+def conversation(turns: int, length: int) -> list[ChatMessage]:
+    return [
+        ChatMessage(role=role, content=f"{role} {number} " + "x" * length)
+        for number in range(turns)
+        for role in ("user", "assistant")
+    ]
+
+
+def test_what_had_no_room_is_told() -> None:
+    asked = request(messages=(*conversation(30, 300), ChatMessage(role="user", content="Q?")))
+    passages = [passage(n, f"text {n} " + "y" * 900) for n in range(1, 20)]
+    messages, parts = composed_of(asked, "Q?", passages, BUDGET)
+    assert parts.passages + parts.dropped_passages == 19
+    assert messages[-1].content.count("<<<END SOURCE") == parts.passages
+    assert parts.dropped_messages == 60 - (len(messages) - 2)
+    spent = parts.system + parts.question + parts.retrieved + parts.history
+    assert spent <= parts.budget == BUDGET.tokens
+    # Each has its share of what policy and question leave, but for the one that did not fit whole.
+    left = BUDGET.tokens - parts.system - parts.question
+    assert 0.75 * left - 260 < parts.retrieved <= 0.75 * left
+    assert parts.history > 0.25 * left - 90
+    assert not parts.cut_question
+
+
+@pytest.mark.parametrize(("turns", "passages"), [(30, 0), (0, 19), (1, 19), (30, 1)])
+def test_what_one_part_does_not_need_the_other_has(turns: int, passages: int) -> None:
+    asked = request(messages=(*conversation(turns, 300), ChatMessage(role="user", content="Q?")))
+    found = [passage(n, f"text {n} " + "y" * 900) for n in range(1, passages + 1)]
+    _, parts = composed_of(asked, "Q?", found, BUDGET)
+    unspent = BUDGET.tokens - parts.system - parts.question - parts.retrieved - parts.history
+    assert 0 <= unspent < 260, "room stood empty although something had to be left out"
+
+
+@pytest.mark.parametrize("history", [0.0, 0.5, 1.0])
+def test_other_shares_are_kept_to(history: float) -> None:
+    shares = {"system": 0.25, "memory": 0.0, "retrieved": 1 - history, "history": history}
+    budget = Budget(2_000, 4, shares)
+    asked = request(messages=(*conversation(30, 100), ChatMessage(role="user", content="Q?")))
+    found = [passage(n, f"text {n} " + "y" * 100) for n in range(1, 40)]
+    messages, parts = composed_of(asked, "Q?", found, budget)
+    left = 2_000 - parts.system - parts.question
+    assert parts.retrieved <= max((1 - history) * left, budget.cost(NO_SOURCES))
+    assert messages[-1].content.endswith("Question: Q?")
+    # It has its share, and what the last source that did not fit whole has left.
+    assert -90 < parts.history - history * left < 200
+
+
+def test_a_text_without_spaces_between_words_costs_more() -> None:
+    budget = Budget()
+    assert budget.cost("a" * 350) == 104
+    assert budget.cost("水" * 350) == 354
+    assert budget.cost("é" * 350) == 104
+    for text in ("水" * 5_000, "a" * 5_000, "a" * 2_500 + "水" * 2_500, "😀" * 5_000):
+        cut = budget.fit(text, 500)
+        assert 400 < budget.cost(cut) <= 500
+        assert cut.startswith(text[0])
+        assert cut.endswith(text[-1])
+
+
+def test_the_question_is_never_left_out() -> None:
+    tight = Budget(tokens=256, characters_per_token=3.5)
+    asked = request(messages=(*conversation(5, 400), ChatMessage(role="user", content="The question itself?")))
+    messages, parts = composed_of(asked, "The question itself?", [passage(1, "y" * 5_000)], tight)
+    assert messages[-1].content.endswith("The question itself?")
+    assert (parts.passages, parts.dropped_passages) == (0, 1)
+
+
+def test_shares_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(RetrieverSettings).prompt_shares == DEFAULT_SHARES
+    monkeypatch.setenv("RETRIEVER_PROMPT_SHARES", "retrieved=0.6, history=0.4")
+    assert load(RetrieverSettings).prompt_shares == {"system": 0.25, "memory": 0, "retrieved": 0.6, "history": 0.4}
+
+
+@pytest.mark.parametrize(
+    "shares",
+    ["history=0.5", "history=x", "spam=0.1", "retrieved=1.5,history=-0.5", "system=0.6", "memory=0.1", "retrieved=nan"],
+)
+def test_shares_that_cannot_be_are_refused(monkeypatch: pytest.MonkeyPatch, shares: str) -> None:
+    monkeypatch.setenv("RETRIEVER_PROMPT_SHARES", shares)
+    with pytest.raises(SettingsError, match="RETRIEVER_PROMPT_SHARES"):
+        load(RetrieverSettings)

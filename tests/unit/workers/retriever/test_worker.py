@@ -11,7 +11,7 @@ from schemas.dead_letters import Reason
 from tests.chats import passage, request
 from tests.deliveries import delivery
 from topics.catalogue import CHAT_PROMPTS, CHAT_REPLIES, CHAT_REQUESTS, EMBEDDING_REQUESTS
-from workers.retriever.prompt import Budget
+from workers.retriever.budget import Budget
 from workers.retriever.question import Question
 from workers.retriever.retrieve import Retrieved, Retriever
 from workers.retriever.tools import Tools
@@ -51,6 +51,9 @@ async def test_a_question_becomes_a_prompt(purpose: str) -> None:
     assert body.passages == FOUND.passages
     assert body.messages[-1].content.endswith("Question: How?")
     assert "<<<SOURCE 1 " in body.messages[-1].content
+    assert body.request_at == "chat.requests:0:0"
+    assert body.parts is not None
+    assert body.parts.passages == len(FOUND.passages)
 
 
 async def test_a_search_ends_with_its_passages() -> None:
