@@ -1,8 +1,9 @@
 /** The chat page: who is signed in, which conversation is open, and the question that is being answered. */
 
-import { Problem, ask, forget, keep, key, whenSignedOut } from "./api.js";
+import { Problem, ask, forget, whenSignedOut } from "./api.js";
 import { Conversations } from "./conversations.js";
 import { $ } from "./dom.js";
+import { letIn, showSignIn } from "./entry.js";
 import { closeSource, coverRest } from "./source.js";
 import { Asking } from "./stream.js";
 import { Turn, keepAtEnd } from "./turns.js";
@@ -16,37 +17,7 @@ let opened = 0;
 const toEnd = keepAtEnd();
 const conversations = new Conversations({ open: (id, title) => openConversation(id, title), closed: () => newConversation() });
 
-// ---- signing in
-
-function showSignIn(words = "") {
-  closeSource({ focus: false });
-  $("app").hidden = true;
-  $("sign-in").hidden = false;
-  $("sign-in-error").textContent = words;
-  $("key").focus();
-}
-
-async function signIn(event) {
-  event.preventDefault();
-  const given = $("key").value.trim();
-  const button = event.submitter ?? $("sign-in-form").querySelector("button");
-  $("sign-in-error").textContent = "";
-  button.disabled = true;
-  try {
-    // A header holds printable ASCII only; what is pasted may be anything.
-    if (!/^[\x21-\x7e]+$/.test(given)) throw new Problem(401, { code: "invalid_key" });
-    const { documents } = await ask("/v1/documents?limit=1", { as: given });
-    keep(given, $("remember").checked);
-    $("key").value = "";
-    await begin(documents.length > 0);
-  } catch (problem) {
-    if (!(problem instanceof Problem)) throw problem;
-    $("sign-in-error").textContent = problem.words;
-    $("key").focus();
-  } finally {
-    button.disabled = false;
-  }
-}
+// ---- coming and going
 
 function signOut() {
   asking?.stop();
@@ -260,7 +231,6 @@ function pick() {
 }
 
 function wire() {
-  $("sign-in-form").addEventListener("submit", signIn);
   $("sign-out").addEventListener("click", signOut);
   $("ask").addEventListener("submit", send);
   $("question").addEventListener("input", fit);
@@ -306,6 +276,7 @@ function wireWindow() {
       $("open-side").focus();
     }
   });
+  $("main").addEventListener("click", () => document.body.classList.contains("side-open") && openSide(false));
   narrow.addEventListener("change", () => {
     openSide(false);
     coverRest();
@@ -326,14 +297,4 @@ whenSignedOut(() => {
 });
 wire();
 openSide(false);
-if (key()) {
-  ask("/v1/documents?limit=1").then(
-    ({ documents }) => begin(documents.length > 0),
-    (problem) => {
-      if (problem.status === 401) forget();
-      showSignIn(problem.words);
-    },
-  );
-} else {
-  showSignIn();
-}
+void letIn(begin);

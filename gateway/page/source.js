@@ -4,6 +4,8 @@ import { Problem, ask } from "./api.js";
 import { $, el } from "./dom.js";
 
 const AROUND = 20_000; // code units shown on either side of the quote; more only when asked for
+const WRAPPED = /(?<=[^\n]{50})\n(?=\p{L})/u; // a line that was broken because it was long, not to end anything
+const MOST_FLOWING = 200_000; // code units whose lines are looked at
 let back = null;
 let shown = 0;
 
@@ -89,13 +91,19 @@ function show(found, citation) {
 function showPlace(text, { start, end }) {
   const from = text.length > 3 * AROUND ? Math.max(0, start - AROUND) : 0;
   const to = text.length > 3 * AROUND ? Math.min(text.length, end + AROUND) : text.length;
-  const mark = el("mark", { id: "quoted" }, text.slice(start, end));
+  const mark = el("mark", { id: "quoted" }, ...flowing(text.slice(start, end)));
   const whole = from > 0 || to < text.length;
   $("source-text").replaceChildren(
     whole ? more(text, start, end) : "",
-    el("div", { className: "text" }, text.slice(from, start), mark, text.slice(end, to)),
+    el("div", { className: "text" }, ...flowing(text.slice(from, start)), mark, ...flowing(text.slice(end, to))),
   );
   mark.scrollIntoView({ block: "center" });
+}
+
+/** Return `text` as nodes in which the ends of wrapped lines are shown as spaces; the text itself stays what it is. */
+function flowing(text) {
+  if (text.length > MOST_FLOWING) return [text];
+  return text.split(WRAPPED).flatMap((line, at) => (at ? [el("span", { className: "soft" }, "\n"), line] : [line]));
 }
 
 function more(text, start, end) {
