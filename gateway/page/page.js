@@ -38,11 +38,15 @@ async function begin(documents) {
   $("empty").hidden = documents;
   begun = true;
   const listed = conversations.load();
-  const running = JSON.parse(sessionStorage.getItem(RUNNING) ?? "null");
   const wanted = hashed();
-  if (wanted) await openConversation(wanted, "", { quietly: true, running });
+  if (wanted) await openConversation(wanted, "", { quietly: true });
   else newConversation();
   await listed;
+}
+
+/** The question whose answer is being written, also where the page has gone elsewhere since. */
+function running() {
+  return JSON.parse(sessionStorage.getItem(RUNNING) ?? "null");
 }
 
 // ---- which conversation is open
@@ -78,7 +82,7 @@ function leave() {
   busy(false);
 }
 
-async function openConversation(id, title, { quietly = false, running = null } = {}) {
+async function openConversation(id, title, { quietly = false } = {}) {
   const mine = (opened += 1);
   leave();
   clearTurns();
@@ -97,8 +101,9 @@ async function openConversation(id, title, { quietly = false, running = null } =
   }
   if (mine !== opened) return;
   showMessages(messages);
-  if (running?.conversation === id && !messages.some((each) => each.request_id === running.request)) {
-    void take(new Turn(running.question, askAgain), running.request);
+  const left = running();
+  if (left?.conversation === id && !messages.some((each) => each.request_id === left.request)) {
+    void take(new Turn(left.question, askAgain), left.request);
   } else if (!messages.length) {
     $("welcome").hidden = false;
   }
@@ -176,6 +181,7 @@ async function take(turn, request = null) {
     turn.fail(problem, mine.requestId, { say: asking === mine });
     if (!(problem instanceof Problem)) throw problem;
   } finally {
+    if (running()?.request === mine.requestId) sessionStorage.removeItem(RUNNING);
     if (asking === mine) over();
   }
 }
@@ -184,8 +190,7 @@ function over() {
   asking = null;
   busy(false);
   $("connection").textContent = "";
-  sessionStorage.removeItem(RUNNING);
-  void conversations.load();
+  void conversations.follow();
 }
 
 function turnOf(turn) {
