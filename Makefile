@@ -10,11 +10,12 @@ export UV_SYSTEM_CERTS := true
 export UV_NATIVE_TLS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test kill-test faults mutations backlog chat-bench check up down lock clean
+.PHONY: help setup demo test screenshots kill-test faults mutations backlog chat-bench check up down lock clean
 
 help:
 	@echo "make demo    set up, start everything, ingest real input, ask questions, stop"
 	@echo "make test    set up, run every test on real servers"
+	@echo "make screenshots   take the pictures of the chat page in docs/images again"
 	@echo "make kill-test EVENTS=2000 KILLS=20 SEED=1   kill everything again and again, compare every sink"
 	@echo "make faults  break real servers in every way of the fault catalogue, and print what held"
 	@echo "make mutations   break the delivery layer on purpose, one promise at a time, and see the tests notice"
@@ -59,6 +60,9 @@ demo: $(RUNNABLE)
 test: setup
 	@$(PY) -m pytest -n 2 --dist loadgroup -m "not slow" --durations=20 \
 	  --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERED)
+
+screenshots: setup
+	@MILLRACE_SCREENSHOTS=docs/images $(PY) -m pytest tests/flow/test_page.py
 
 # EVENTS deliveries while KILLS processes die; ENCODER=minilm for the real encoder; KILL_TEST=--help for the rest.
 EVENTS := 2000

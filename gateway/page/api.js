@@ -33,6 +33,7 @@ export class Problem extends Error {
     this.code = body.code ?? "unreachable";
     this.replyCode = body.reply_code ?? null;
     this.errors = body.errors ?? [];
+    this.limitBytes = body.limit_bytes ?? null;
     this.retryAfter = retryAfter;
   }
 
@@ -45,7 +46,8 @@ export class Problem extends Error {
   get words() {
     const faults = this.errors.map((fault) => `${fault.pointer}: ${fault.detail}`).join("; ");
     const wait = this.retryAfter ? ` Try again in ${this.retryAfter} seconds.` : "";
-    const words = WORDS[this.code] ?? sentence(faults ? `${this.message} ${faults}` : this.message);
+    const limit = this.limitBytes && `This is larger than the gateway takes: ${Math.floor(this.limitBytes / 1024).toLocaleString()} KiB.`;
+    const words = limit || WORDS[this.code] || sentence(faults ? `${this.message} ${faults}` : this.message);
     return words + wait;
   }
 }

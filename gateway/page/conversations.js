@@ -6,6 +6,7 @@ import { $, askUser, el } from "./dom.js";
 const PAGE = 30;
 const SEARCH_MS = 250;
 const MESSAGES = 200;
+const FOLLOW_MS = [0, 800, 2_000, 5_000];
 
 /** `open(id, title)` shows a conversation, `closed()` is told that the open one is gone. */
 export class Conversations {
@@ -48,6 +49,15 @@ export class Conversations {
       if (mine !== this.#asked) return;
       $("history").hidden = problem.status === 404;
       $("search-status").textContent = problem.status === 404 ? "" : problem.words;
+    }
+  }
+
+  /** Read the list, again while it does not hold the open conversation: the archive hears of an answer a moment later. */
+  async follow() {
+    for (const pause of FOLLOW_MS) {
+      await new Promise((resolve) => setTimeout(resolve, pause));
+      await this.load();
+      if ($("history").hidden || $("search").value || $("list").querySelector("[aria-current]")) return;
     }
   }
 

@@ -1,8 +1,9 @@
 /** The chat page: who is signed in, which conversation is open, and the question that is being answered. */
 
-import { Problem, ask, forget, keep, key, whenSignedOut } from "./api.js";
+import { Problem, ask, forget, whenSignedOut } from "./api.js";
 import { Conversations } from "./conversations.js";
 import { $ } from "./dom.js";
+import { letIn, showSignIn } from "./entry.js";
 import { closeSource, coverRest } from "./source.js";
 import { Asking } from "./stream.js";
 import { Turn, keepAtEnd } from "./turns.js";
@@ -16,37 +17,7 @@ let opened = 0;
 const toEnd = keepAtEnd();
 const conversations = new Conversations({ open: (id, title) => openConversation(id, title), closed: () => newConversation() });
 
-// ---- signing in
-
-function showSignIn(words = "") {
-  closeSource({ focus: false });
-  $("app").hidden = true;
-  $("sign-in").hidden = false;
-  $("sign-in-error").textContent = words;
-  $("key").focus();
-}
-
-async function signIn(event) {
-  event.preventDefault();
-  const given = $("key").value.trim();
-  const button = event.submitter ?? $("sign-in-form").querySelector("button");
-  $("sign-in-error").textContent = "";
-  button.disabled = true;
-  try {
-    // A header holds printable ASCII only; what is pasted may be anything.
-    if (!/^[\x21-\x7e]+$/.test(given)) throw new Problem(401, { code: "invalid_key" });
-    const { documents } = await ask("/v1/documents?limit=1", { as: given });
-    keep(given, $("remember").checked);
-    $("key").value = "";
-    await begin(documents.length > 0);
-  } catch (problem) {
-    if (!(problem instanceof Problem)) throw problem;
-    $("sign-in-error").textContent = problem.words;
-    $("key").focus();
-  } finally {
-    button.disabled = false;
-  }
-}
+// ---- coming and going
 
 function signOut() {
   asking?.stop();
@@ -67,11 +38,15 @@ async function begin(documents) {
   $("empty").hidden = documents;
   begun = true;
   const listed = conversations.load();
-  const running = JSON.parse(sessionStorage.getItem(RUNNING) ?? "null");
   const wanted = hashed();
-  if (wanted) await openConversation(wanted, "", { quietly: true, running });
+  if (wanted) await openConversation(wanted, "", { quietly: true });
   else newConversation();
   await listed;
+}
+
+/** The question whose answer is being written, also where the page has gone elsewhere since. */
+function running() {
+  return JSON.parse(sessionStorage.getItem(RUNNING) ?? "null");
 }
 
 // ---- which conversation is open
@@ -107,7 +82,7 @@ function leave() {
   busy(false);
 }
 
-async function openConversation(id, title, { quietly = false, running = null } = {}) {
+async function openConversation(id, title, { quietly = false } = {}) {
   const mine = (opened += 1);
   leave();
   clearTurns();
@@ -126,8 +101,9 @@ async function openConversation(id, title, { quietly = false, running = null } =
   }
   if (mine !== opened) return;
   showMessages(messages);
-  if (running?.conversation === id && !messages.some((each) => each.request_id === running.request)) {
-    void take(new Turn(running.question, askAgain), running.request);
+  const left = running();
+  if (left?.conversation === id && !messages.some((each) => each.request_id === left.request)) {
+    void take(new Turn(left.question, askAgain), left.request);
   } else if (!messages.length) {
     $("welcome").hidden = false;
   }
@@ -205,6 +181,7 @@ async function take(turn, request = null) {
     turn.fail(problem, mine.requestId, { say: asking === mine });
     if (!(problem instanceof Problem)) throw problem;
   } finally {
+    if (running()?.request === mine.requestId) sessionStorage.removeItem(RUNNING);
     if (asking === mine) over();
   }
 }
@@ -213,8 +190,7 @@ function over() {
   asking = null;
   busy(false);
   $("connection").textContent = "";
-  sessionStorage.removeItem(RUNNING);
-  void conversations.load();
+  void conversations.follow();
 }
 
 function turnOf(turn) {
@@ -260,7 +236,6 @@ function pick() {
 }
 
 function wire() {
-  $("sign-in-form").addEventListener("submit", signIn);
   $("sign-out").addEventListener("click", signOut);
   $("ask").addEventListener("submit", send);
   $("question").addEventListener("input", fit);
@@ -306,6 +281,7 @@ function wireWindow() {
       $("open-side").focus();
     }
   });
+  $("main").addEventListener("click", () => document.body.classList.contains("side-open") && openSide(false));
   narrow.addEventListener("change", () => {
     openSide(false);
     coverRest();
@@ -326,14 +302,4 @@ whenSignedOut(() => {
 });
 wire();
 openSide(false);
-if (key()) {
-  ask("/v1/documents?limit=1").then(
-    ({ documents }) => begin(documents.length > 0),
-    (problem) => {
-      if (problem.status === 401) forget();
-      showSignIn(problem.words);
-    },
-  );
-} else {
-  showSignIn();
-}
+void letIn(begin);

@@ -4,6 +4,9 @@ import { Problem, ask } from "./api.js";
 import { $, el } from "./dom.js";
 
 const AROUND = 20_000; // code units shown on either side of the quote; more only when asked for
+const WRAPPED_FROM = 50; // code units of a line
+const WRAPPED = /(?<=[^\n]{50})\n(?=\p{L})/gu; // a line that was broken because it was long, not to end anything
+const MOST_FLOWING = 200_000; // code units whose lines are looked at
 let back = null;
 let shown = 0;
 
@@ -89,13 +92,31 @@ function show(found, citation) {
 function showPlace(text, { start, end }) {
   const from = text.length > 3 * AROUND ? Math.max(0, start - AROUND) : 0;
   const to = text.length > 3 * AROUND ? Math.min(text.length, end + AROUND) : text.length;
-  const mark = el("mark", { id: "quoted" }, text.slice(start, end));
+  const mark = el("mark", { id: "quoted" }, ...flowing(text, start, end));
   const whole = from > 0 || to < text.length;
   $("source-text").replaceChildren(
     whole ? more(text, start, end) : "",
-    el("div", { className: "text" }, text.slice(from, start), mark, text.slice(end, to)),
+    el("div", { className: "text" }, ...flowing(text, from, start), mark, ...flowing(text, end, to)),
   );
   mark.scrollIntoView({ block: "center" });
+}
+
+/**
+ * Return a part of `text` as nodes in which the ends of wrapped lines are shown as spaces; the text itself stays what
+ * it is.
+ */
+function flowing(text, from, to) {
+  if (to - from > MOST_FLOWING) return [text.slice(from, to)];
+  const before = Math.max(0, from - WRAPPED_FROM);
+  const nodes = [];
+  let at = from;
+  for (const { index } of text.slice(before, to).matchAll(WRAPPED)) {
+    const end = before + index;
+    if (end < from) continue;
+    nodes.push(text.slice(at, end), el("span", { className: "soft" }, "\n"));
+    at = end + 1;
+  }
+  return [...nodes, text.slice(at, to)];
 }
 
 function more(text, start, end) {

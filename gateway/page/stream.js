@@ -67,6 +67,7 @@ export class Asking {
   /** Return the whole answer. Throws Problem, of code `cancelled` for one that was stopped. */
   async answer() {
     for (let failures = 0; ; ) {
+      if (this.#stopped) throw stopped();
       const before = this.#position;
       try {
         const final = await this.#attempt();

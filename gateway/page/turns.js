@@ -181,9 +181,10 @@ export function keepAtEnd() {
   thread.addEventListener("scroll", () => {
     atEnd = thread.scrollHeight - thread.scrollTop - thread.clientHeight < 80;
   });
-  new ResizeObserver(() => {
+  const grown = new ResizeObserver(() => {
     if (atEnd) thread.scrollTop = thread.scrollHeight;
-  }).observe($("turns"));
+  });
+  for (const each of [thread, $("turns")]) grown.observe(each);
   return () => {
     atEnd = true;
     thread.scrollTop = thread.scrollHeight;

@@ -121,6 +121,27 @@ async def test_a_failed_answer_says_why_and_can_be_tried_again(page: Page, door:
     await expect(page.locator(".turn").nth(1)).to_contain_text("The log does not answer just now")
 
 
+async def test_wrapped_lines_of_a_source_flow_and_its_text_stays(page: Page, door: Door, documents: Documents) -> None:
+    lead = "Water that the wheel does not need leaves over\nthe bypass.\n\n- one\n- two\n"
+    quote = "The gauge at the weir stands above\nninety-five centimetres, and the mill does not"
+    text = f"{lead}{quote} run\ntoday. Close both gates.\nShort.\n"
+    documents.texts[DOCUMENT] = {"text": text, "version": 1, "url": "", "title": "Gauge"}
+    start = len(lead)
+    citation = Citation(
+        number=1, document_id=DOCUMENT, version=1, start=start, end=start + len(quote), quote=quote, title="Gauge"
+    )
+    door.log.answer = telling("So [1].", citations=[citation])
+    await ask(page, "When?")
+    await page.get_by_role("button", name="Source 1: Gauge", exact=True).click()
+    await expect(page.locator("mark")).to_be_in_viewport()
+    assert await page.locator("#source-text .text").text_content() == text
+    shown = await page.locator("#source-text .text").inner_text()
+    # The line that ends behind the mark began inside it.
+    assert "does not run today." in shown
+    assert "- one\n- two\n" in shown
+    assert "stands above\n" in shown
+
+
 async def test_a_source_that_changed_or_went_away_still_shows_the_quote(
     page: Page, door: Door, documents: Documents
 ) -> None:
