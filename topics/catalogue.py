@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, TypeVar
 
-from schemas.chat import ChatPrompt, ChatReply, ChatRequest, Interaction
+from schemas.chat import ChatPrompt, ChatReply, ChatRequest
 from schemas.chat_cancel import ChatCancel
 from schemas.conversations import ConversationChange
 from schemas.dead_letters import DeadLetter, LetterMark
@@ -17,6 +17,7 @@ from schemas.documents import DocumentVersion
 from schemas.embedding import EmbeddingRequest
 from schemas.event import Event
 from schemas.feedback import Feedback
+from schemas.interactions import Interaction
 from schemas.raw import RawEvent
 from schemas.receipts import Receipt
 

@@ -12,7 +12,8 @@ from gateway.connections import Held
 from gateway.documenting import AUTHENTICATED, problems
 from gateway.problems import Code, Problem
 from infra.postgres.explanations import explanation_of
-from schemas.chat import Citation, ReplyError, UsedChunk
+from schemas.chat import Citation, ReplyError
+from schemas.interactions import UsedChunk
 
 router = APIRouter(tags=["chat"], dependencies=[NEEDS_KEY])
 

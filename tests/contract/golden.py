@@ -15,6 +15,7 @@ import schemas.dead_letters
 import schemas.documents
 import schemas.embedding
 import schemas.feedback
+import schemas.interactions
 import schemas.raw
 import schemas.receipts
 from schemas.event import Event
@@ -31,6 +32,7 @@ MODULES = (
     schemas.embedding,
     schemas.conversations,
     schemas.feedback,
+    schemas.interactions,
 )
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from infra.postgres.columns import array_text, json_text, storable
-from schemas.chat import Interaction
+from schemas.interactions import Interaction
 
 TITLE_LIMIT = 80
 """Characters of a conversation's title."""

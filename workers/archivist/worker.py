@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager
 from infra.kafka.worker import Delivery, Micro, Outgoing, Worker
 from infra.postgres.pool import open_pool
 from infra.settings import PostgresSettings, load
-from schemas.chat import Interaction
 from schemas.conversations import ConversationChange
 from schemas.feedback import Feedback
+from schemas.interactions import Interaction
 from topics.catalogue import CONVERSATION_CHANGES, FEEDBACK, INTERACTIONS, RECEIPTS
 from workers.archivist import changes, store
 from workers.archivist.idle import Tools, put_away_for_ever

@@ -1,18 +1,10 @@
 """Builds the reply and the interaction from an outcome."""
 
-from schemas.chat import (
-    ChatMessage,
-    ChatPrompt,
-    ChatReply,
-    Interaction,
-    Parameters,
-    Passage,
-    ReplyError,
-    UsedChunk,
-)
+from schemas.chat import ChatMessage, ChatPrompt, ChatReply, Passage, ReplyError
 from schemas.envelope import Origin
 from schemas.event import now
 from schemas.ids import point_id
+from schemas.interactions import Interaction, Parameters, UsedChunk
 from workers.inference.backends.backend import Answer
 from workers.inference.outcome import Outcome
 

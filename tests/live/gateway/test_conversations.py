@@ -16,8 +16,9 @@ import pytest
 
 from infra.kafka.codec import new_envelope
 from infra.kafka.producer import Publisher
-from schemas.chat import ChatMessage, Citation, Interaction
+from schemas.chat import ChatMessage, Citation
 from schemas.event import now
+from schemas.interactions import Interaction
 from tests.eventually import eventually
 from tests.live.gateway.conftest import Environment, running
 from tests.live.gateway.test_streams import opened_publisher

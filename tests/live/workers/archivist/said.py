@@ -3,8 +3,9 @@
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from schemas.chat import ChatMessage, Interaction
+from schemas.chat import ChatMessage
 from schemas.conversations import ConversationChange
+from schemas.interactions import Interaction
 from tests.events import AT
 
 CONVERSATION = UUID(int=7)

@@ -5,7 +5,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from infra.postgres.explanations import explanation_of
-from schemas.chat import Citation, Generation, Parameters, PromptParts, ReplyError, Usage, UsedChunk
+from schemas.chat import Citation, Generation, PromptParts, ReplyError, Usage
+from schemas.interactions import Parameters, UsedChunk
 from tests.deliveries import delivery
 from tests.events import AT
 from tests.live.workers.archivist.said import CONVERSATION, asked

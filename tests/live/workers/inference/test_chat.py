@@ -17,10 +17,11 @@ from infra.kafka.codec import decode, new_envelope
 from infra.kafka.producer import Publisher
 from infra.kafka.runtime import Runtime, Timing
 from infra.objects.store import ObjectStore
-from schemas.chat import ChatPrompt, ChatReply, Interaction, ReplyTo
+from schemas.chat import ChatPrompt, ChatReply, ReplyTo
 from schemas.chat_cancel import ChatCancel
 from schemas.envelope import Envelope
 from schemas.ids import derived_event_id
+from schemas.interactions import Interaction
 from tests.chats import passage, prompt
 from tests.eventually import eventually
 from tests.live.workers.inference.conftest import PIECES, ModelServer

@@ -2,8 +2,9 @@ from typing import Any, cast
 
 import pytest
 
-from schemas.chat import ChatMessage, FunctionCall, Interaction, ToolCall
+from schemas.chat import ChatMessage, FunctionCall, ToolCall
 from schemas.event import now
+from schemas.interactions import Interaction
 from tests.chats import request
 from tests.deliveries import delivery
 from workers.archivist import store

@@ -7,10 +7,11 @@ from infra.errors import Permanent
 from infra.kafka.room import POLLED
 from infra.kafka.worker import Each, Outgoing
 from infra.settings import SettingsError
-from schemas.chat import ChatReply, Interaction, Parameters, PromptParts, ReplyTo
+from schemas.chat import ChatReply, PromptParts, ReplyTo
 from schemas.dead_letters import Reason
 from schemas.event import now
 from schemas.ids import point_id
+from schemas.interactions import Interaction, Parameters
 from tests.chats import passage, prompt
 from tests.deliveries import delivery
 from topics.catalogue import CHAT_CANCELS, CHAT_PROMPTS, CHAT_REPLIES, INTERACTIONS
