@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from gateway.asking import begin, question
+from gateway.asking import begin, question, routed
 from gateway.auth import NEEDS_KEY, Caller
 from gateway.calling import check_calls
 from gateway.cancelling import letting_go
@@ -175,7 +175,7 @@ async def respond(
 
 async def _asked(held: Connections, workspace: str, wanted: ResponseRequest, key: str | None) -> ChatRequest:
     earlier = await _earlier(held, workspace, wanted)
-    return await question(
+    asked = await question(
         held,
         workspace,
         # A query is answered like a chat, and leaves nothing behind.
@@ -190,6 +190,7 @@ async def _asked(held: Connections, workspace: str, wanted: ResponseRequest, key
         conversation_id=earlier.conversation_id if earlier else wanted.millrace.conversation_id,
         idempotency_key=key,
     )
+    return routed(asked, wanted.millrace.intent, cached=wanted.millrace.cached)
 
 
 async def _earlier(held: Connections, workspace: str, wanted: ResponseRequest) -> Turns | None:

@@ -216,7 +216,7 @@ async def test_the_sender_may_say_what_kind_of_question_it_is(door: Door, client
     assert (request.intent, request.cached, request.model) == ("code", False, "")
     sources = (answer.model_extra or {})["millrace"]
     assert (sources["intent"], sources["served_by"], sources["degraded"]) == ("code", "coder", False)
-    with pytest.raises(openai.UnprocessableEntityError):
+    with pytest.raises(openai.BadRequestError):
         await client.chat.completions.create(
             model="millrace", messages=MESSAGES, extra_body={"millrace": {"intent": "poetry"}}
         )

@@ -332,3 +332,11 @@ async def test_results_go_back_to_the_model(door: Door, client: AsyncOpenAI) -> 
         (CALL, CALL.model_copy(update={"id": "call_2"})),
     )
     assert (messages[3].content, messages[3].tool_call_id) == ('{"days": 7}', "call_2")
+
+
+async def test_who_answers_may_be_wished_for_here_too(door: Door, client: AsyncOpenAI) -> None:
+    door.log.answer = telling("Yes.")
+    wishes = {"millrace": {"intent": "code", "cached": False}}
+    await client.responses.create(model="millrace", input="Is it?", extra_body=wishes)
+    request = await asked(door)
+    assert (request.intent, request.cached) == ("code", False)
