@@ -35,6 +35,9 @@ class NoRows:
     async def fetchrow(self, *_: object) -> None:
         return None
 
+    async def fetchval(self, *_: object) -> None:
+        return None
+
 
 @pytest.fixture
 async def wire(door: Door) -> AsyncIterator[Proxy]:  # noqa: F811
