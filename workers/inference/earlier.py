@@ -157,6 +157,7 @@ def fits(prompt: ChatPrompt, step: Step) -> bool:
     # Who does not say how it samples may sample.
     return temperature == 0 and (
         request.cached
+        and request.replay_of is None
         and request.retrieve
         and step.member.backend.writes
         and len(request.messages) == 1
