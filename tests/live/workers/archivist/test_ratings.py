@@ -8,8 +8,10 @@ import pytest
 
 from schemas.feedback import Feedback
 from tests.deliveries import delivery
+from tests.live.workers.archivist.said import asked, changed
+from workers.archivist.idle import Tools
 from workers.archivist.store import Pool
-from workers.archivist.worker import rate
+from workers.archivist.worker import archive, change, rate
 
 AT = datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)
 REQUEST = UUID(int=9)
@@ -37,7 +39,7 @@ async def kept(pool: Pool, workspace: str) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("together", [False, True], ids=["one by one", "in one batch"])
-async def test_the_last_rating_counts_in_every_order(pool: Pool, together: bool) -> None:
+async def test_the_last_rating_counts_in_every_order(pool: Pool, tools: Tools, together: bool) -> None:
     for order in permutations(range(4)):
         workspace = f"w{uuid4().hex}"
         ratings = [
@@ -48,17 +50,28 @@ async def test_the_last_rating_counts_in_every_order(pool: Pool, together: bool)
         ]
         deliveries = [delivery(ratings[position]) for position in order]
         for batch in [deliveries] if together else [[each] for each in (*deliveries, deliveries[0])]:
-            await rate(batch, pool)
+            await rate(batch, tools)
         last = ("down", "No.\ufffd", "key1", AT + timedelta(seconds=9), UUID(int=3))
         assert await kept(pool, workspace) == [last], order
 
 
-async def test_each_workspace_has_its_own(pool: Pool) -> None:
+async def test_each_workspace_has_its_own(pool: Pool, tools: Tools) -> None:
     one, other = f"w{uuid4().hex}", f"w{uuid4().hex}"
-    await rate([delivery(given(one, "up", 0)), delivery(given(other, "down", 0))], pool)
+    await rate([delivery(given(one, "up", 0)), delivery(given(other, "down", 0))], tools)
     assert [row[0] for row in await kept(pool, one)] == ["up"]
     assert [row[0] for row in await kept(pool, other)] == ["down"]
 
 
-async def test_nothing_to_write_is_no_statement(pool: Pool) -> None:
-    assert list(await rate([], pool)) == []
+async def test_nothing_to_write_is_no_statement(tools: Tools) -> None:
+    assert list(await rate([], tools)) == []
+
+
+async def test_ratings_go_with_their_conversation(pool: Pool, tools: Tools) -> None:
+    """A comment is as personal as what it is about."""
+    workspace = f"w{uuid4().hex}"
+    said = [asked(workspace, "Gone?", 0, request_id=REQUEST), asked(workspace, "Kept?", 0, conversation_id=uuid4())]
+    await archive([delivery(each) for each in said], tools)
+    other = given(workspace, "up", 0, 2, "Kept.").model_copy(update={"request_id": said[1].request_id})
+    await rate([delivery(given(workspace, "down", 0, 1, "Gone.")), delivery(other)], tools)
+    await change([delivery(changed(workspace, 5, operation="delete"))], tools)
+    assert [row[:2] for row in await kept(pool, workspace)] == [("up", "Kept.")]
