@@ -25,13 +25,16 @@ from pydantic import BaseModel, SecretStr
 from infra.models.hashed import HashEncoder
 from infra.postgres.indexes import Index, register
 from infra.postgres.keys import create_key
+from infra.postgres.migrate import upgrade
+from infra.postgres.pool import open_pool
 from infra.qdrant.client import open_client
 from infra.qdrant.collections import ensure_collection
-from infra.settings import QdrantSettings
+from infra.settings import PostgresSettings, QdrantSettings
 from tests.events import document
 from tests.eventually import eventually
 from tests.live.gateway.conftest import Environment, Gateway, running
 from tests.live.gateway.vendor import Vendor
+from tests.live.postgres.databases import database_of_its_own
 from tests.live.workers.retriever.library import Library
 from tests.unit.gateway.serving import serving
 from workers.retriever.embed import QuestionEmbedder
@@ -58,6 +61,20 @@ async def vendor() -> Vendor:
 async def vendors_url(vendor: Vendor) -> AsyncIterator[str]:
     async with serving(vendor.app()) as url:  # type: ignore[arg-type]
         yield url
+
+
+@pytest.fixture(scope="module")
+async def surroundings(surroundings: Environment, postgres: Environment) -> AsyncIterator[Environment]:
+    """With a database of this file's own: its first index is the live one."""
+    async with database_of_its_own(postgres["POSTGRES_DSN"]) as dsn:
+        await upgrade(dsn)
+        yield surroundings | {"POSTGRES_DSN": dsn}
+
+
+@pytest.fixture(scope="module")
+async def pool(surroundings: Environment) -> AsyncIterator[asyncpg.Pool]:
+    async with open_pool(PostgresSettings(dsn=surroundings["POSTGRES_DSN"], pool_size=4)) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
