@@ -186,7 +186,7 @@ async def test_a_response_given_a_moment_ago_is_waited_for(door: Door, client: A
     assert (second.output_text, looked) == ("Yes.", 3)
 
 
-@pytest.mark.parametrize("name", ["resp_x", f"resp_{uuid4()}", ""])
+@pytest.mark.parametrize("name", ["resp_x", f"resp_{UUID(int=5)}", ""])
 async def test_an_unknown_previous_response_is_not_found(door: Door, name: str) -> None:
     # Nor is that of another workspace.
     door.turns["globex", UUID(int=1)] = Turns(uuid4(), ())
