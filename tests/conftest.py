@@ -21,8 +21,8 @@ from tests.live.telemetry.otlp_receiver import Receiver, receiving
 
 REPOSITORY = Path(__file__).parents[1]
 pytest_plugins = ["tests.faults.table"]
-SHARING = {"live": "servers", "flow": "servers", "faults": "faults"}
-"""Folders whose tests share servers: with several processes (`pytest -n 2`) all tests of a group run in one of them."""
+SHARING = {"live", "flow", "faults"}
+"""Folders whose tests share servers: with several processes (`pytest -n 2`) all tests of one run in one of them."""
 Environment = dict[str, str]
 
 
@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         folder = item.path.relative_to(REPOSITORY / "tests").parts[0]
         if folder in SHARING:
-            item.add_marker(pytest.mark.xdist_group(SHARING[folder]))
+            item.add_marker(pytest.mark.xdist_group(folder))
 
 
 class Servers:
