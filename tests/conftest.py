@@ -26,6 +26,7 @@ SHARING = {"live", "flow", "faults"}
 Environment = dict[str, str]
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep tests that share servers together."""
     for item in items:
