@@ -58,7 +58,7 @@ demo: $(RUNNABLE)
 	@$(VENV)/bin/millrace demo
 
 test: setup
-	@$(PY) -m pytest -n 2 --dist loadgroup -m "not slow" --durations=20 \
+	@$(PY) -m pytest -n 2 --dist loadscope -m "not slow" --durations=20 \
 	  --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERED)
 
 screenshots: setup

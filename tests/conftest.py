@@ -20,19 +20,8 @@ from infra.local.table import OWN, SERVERS
 from tests.live.telemetry.otlp_receiver import Receiver, receiving
 
 REPOSITORY = Path(__file__).parents[1]
-pytest_plugins = ["tests.faults.table"]
-SHARING = {"live", "flow", "faults"}
-"""Folders whose tests share servers: with several processes (`pytest -n 2`) all tests of one run in one of them."""
+pytest_plugins = ["tests.faults.table", "tests.sharing"]
 Environment = dict[str, str]
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests that share servers together."""
-    for item in items:
-        folder = item.path.relative_to(REPOSITORY / "tests").parts[0]
-        if folder in SHARING:
-            item.add_marker(pytest.mark.xdist_group(folder))
 
 
 class Servers:
