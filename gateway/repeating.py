@@ -18,7 +18,7 @@ import orjson
 from fastapi import Header
 from pydantic import BaseModel, StringConstraints
 
-from gateway.asking import expecting, put
+from gateway.asking import begin, expecting, put
 from gateway.connections import Connections
 from gateway.exchange import Exchange
 from gateway.problems import Code, Problem
@@ -52,6 +52,15 @@ def fingerprint(path: str, body: BaseModel) -> str:
     """Return a hash of what is asked."""
     asked: dict[str, Any] = body.model_dump(mode="json", exclude=_TELLING)
     return sha256(orjson.dumps([path, asked], option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+async def begin_keyed(
+    held: Connections, request: ChatRequest, key: str | None, path: str, body: BaseModel, *, lasting: bool = False
+) -> Exchange:
+    """Begin what `body` asks at `path`: once under `key`, or just so without one. Raises as `begin_once`."""
+    if key is None:
+        return await begin(held, request, lasting=lasting)
+    return await begin_once(held, request, fingerprint(path, body))
 
 
 async def begin_once(held: Connections, request: ChatRequest, made_of: str) -> Exchange:

@@ -8,14 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 from starlette.types import Scope
 
-from gateway.asking import begin, question, routed
+from gateway.asking import question, routed
 from gateway.auth import NEEDS_KEY, Caller
 from gateway.cancelling import let_go, letting_go
 from gateway.connections import Connections, Held
 from gateway.documenting import EVENT_STREAM, problems
 from gateway.exchange import Exchange, unless_gone
 from gateway.problems import Problem, problem_body
-from gateway.repeating import IdempotencyKey, begin_once, fingerprint
+from gateway.repeating import IdempotencyKey, begin_keyed
 from gateway.routes.search import ANSWERING, ASKING, Answer, Filters, Question, answer_of
 from gateway.streaming import Stream, event, told
 from infra.kafka.answers import Part
@@ -97,10 +97,7 @@ async def chat(
 ) -> Response | ChatAnswer:
     """Say something in a conversation and wait for the answer, or read it as it is written."""
     asked = await _asked(held, caller.workspace, turn, idempotency_key)
-    if idempotency_key is None:
-        exchange = await begin(held, asked, lasting=turn.stream)
-    else:
-        exchange = await begin_once(held, asked, fingerprint(request.url.path, turn))
+    exchange = await begin_keyed(held, asked, idempotency_key, request.url.path, turn, lasting=turn.stream)
     if turn.stream:
         return streamed(held, exchange, request.scope)
     with letting_go(held, exchange):

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
-from gateway.asking import begin, question, routed
+from gateway.asking import question, routed
 from gateway.auth import NEEDS_KEY, Caller
 from gateway.calling import MAX_TOOLS, Tooled, check_calls
 from gateway.cancelling import letting_go
@@ -18,7 +18,7 @@ from gateway.exchange import unless_gone
 from gateway.json_values import JsonObject
 from gateway.opening import opened
 from gateway.problems import COMPLETIONS_PATH, invalid_field
-from gateway.repeating import IdempotencyKey, begin_once, fingerprint
+from gateway.repeating import IdempotencyKey, begin_keyed
 from gateway.routes.search import ANSWERING, ASKING, MAX_QUESTION, Filters
 from schemas.chat import ChatMessage, ChatRequest, Generation, Intent, ToolCall
 
@@ -165,10 +165,7 @@ async def complete(
     A client that hangs up before the end cancels the answer.
     """
     asked = await _asked(held, caller.workspace, wanted, idempotency_key)
-    if idempotency_key is None:
-        exchange = await begin(held, asked)
-    else:
-        exchange = await begin_once(held, asked, fingerprint(request.url.path, wanted))
+    exchange = await begin_keyed(held, asked, idempotency_key, request.url.path, wanted)
     if wanted.stream:
         usage = wanted.stream_options is not None and wanted.stream_options.include_usage
         return await opened(request, held, exchange, Chunks(exchange, wanted.model, include_usage=usage))

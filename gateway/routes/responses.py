@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from gateway.asking import begin, question, routed
+from gateway.asking import question, routed
 from gateway.auth import NEEDS_KEY, Caller
 from gateway.calling import check_calls
 from gateway.cancelling import letting_go
@@ -19,7 +19,7 @@ from gateway.exchange import unless_gone
 from gateway.json_values import JsonObject
 from gateway.opening import opened
 from gateway.problems import RESPONSES_PATH, Code, Problem, invalid_field
-from gateway.repeating import IdempotencyKey, begin_once, fingerprint
+from gateway.repeating import IdempotencyKey, begin_keyed
 from gateway.responding import Asked, ResponseEvents, ResponseObject, response_of
 from gateway.response_input import MAX_CONTENT, Input, ResponseTools, messages_of
 from gateway.routes.completions import Retrieval
@@ -163,10 +163,7 @@ async def respond(
     """Answer in the shape of OpenAI's responses, whole or as events. A client that hangs up cancels the answer."""
     wanted.check()
     asked = await _asked(held, caller.workspace, wanted, idempotency_key)
-    if idempotency_key is None:
-        exchange = await begin(held, asked)
-    else:
-        exchange = await begin_once(held, asked, fingerprint(request.url.path, wanted))
+    exchange = await begin_keyed(held, asked, idempotency_key, request.url.path, wanted)
     if wanted.stream:
         return await opened(request, held, exchange, ResponseEvents(exchange, wanted.asked(), wanted.model))
     with letting_go(held, exchange):

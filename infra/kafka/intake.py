@@ -37,6 +37,7 @@ class Intake:
         """With the records held when it filled up."""
         self._drained = asyncio.Event()
         self.polled_at = monotonic()
+        """When a poll last ended well."""
 
     @property
     def full(self) -> int:
@@ -45,8 +46,9 @@ class Intake:
 
     async def next(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, list[Record]]:
         """Return the records of one poll, none if nothing came for a while. Raises as `getmany`."""
+        # Before the look: what drains behind it must end the wait.
+        self._drained.clear()
         self._look()
-        self.polled_at = monotonic()
         at_once = max(1, self._limits.records // POLLED)
         if not self._full:
             return await self._poll(consumer, (), self._timing.poll_s, at_once)
@@ -69,10 +71,10 @@ class Intake:
         fetched: dict[TopicPartition, list[Record]] = await consumer.getmany(
             *partitions, timeout_ms=round(wait_s * 1_000), max_records=at_once
         )
+        self.polled_at = monotonic()
         return fetched
 
     async def _wait(self, within_s: float) -> None:
-        self._drained.clear()
         try:
             async with asyncio.timeout(within_s):
                 await self._drained.wait()

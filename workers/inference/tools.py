@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from redis.asyncio import Redis
+
 from infra.kafka.codec import new_envelope
 from infra.kafka.follow import Follower
 from infra.kafka.producer import Publisher
@@ -51,13 +53,14 @@ class Tools:
 
 
 @asynccontextmanager
-async def open_answerer(cancels: Cancels | None = None) -> AsyncIterator[Answerer]:
+async def open_answerer(cancels: Cancels | None = None, redis: Redis | None = None) -> AsyncIterator[Answerer]:
     """Open the backends that the environment and the routing file name. Raises SettingsError."""
     settings = load(InferenceSettings)
     vectors = LateVectors(lambda: open_encoder(load(EncoderSettings)))
     async with AsyncExitStack() as resources:
         resources.push_async_callback(vectors.close)
-        earlier = await _earlier(resources)
+        remembering = load(EarlierSettings)
+        earlier = Earlier(KeptAnswers(redis), remembering) if redis is not None and remembering.on else None
         answerer = Answerer(open_backends(settings), settings, cancels, vectors, earlier)
         resources.push_async_callback(answerer.close)
         watch = await begin(answerer, settings)
@@ -65,12 +68,11 @@ async def open_answerer(cancels: Cancels | None = None) -> AsyncIterator[Answere
         yield answerer
 
 
-async def _earlier(resources: AsyncExitStack) -> Earlier | None:
-    """Open what keeps answers, where REDIS_URL names a server and the settings do not switch it off."""
-    settings = load(EarlierSettings)
-    if not settings.on or not os.environ.get("REDIS_URL"):
+async def _redis(resources: AsyncExitStack) -> Redis | None:
+    """Open what REDIS_URL names. Without it no answers are kept, and the gateways do not hear of the queue."""
+    if not os.environ.get("REDIS_URL"):
         return None
-    return Earlier(KeptAnswers(await resources.enter_async_context(open_redis(load(RedisSettings)))), settings)
+    return await resources.enter_async_context(open_redis(load(RedisSettings)))
 
 
 @asynccontextmanager
@@ -81,7 +83,8 @@ async def open_tools() -> AsyncIterator[Tools]:
     objects = ObjectStore.open(load(ObjectStoreSettings).url)
     cancels = Cancels(settings.cancels_remembered_s)
     async with AsyncExitStack() as resources:
-        answerer = await resources.enter_async_context(open_answerer(cancels))
+        redis = await _redis(resources)
+        answerer = await resources.enter_async_context(open_answerer(cancels, redis))
         publisher = await Publisher.open(kafka.bootstrap, objects, DELTA_PATIENCE_S)
         resources.push_async_callback(publisher.close)
         # What was cancelled while no worker ran is heard too: its prompt is delivered again.
@@ -93,9 +96,9 @@ async def open_tools() -> AsyncIterator[Tools]:
             back_s=settings.cancels_remembered_s,
         )
         resources.push_async_callback(follower.close)
-        redis = await resources.enter_async_context(open_redis(load(RedisSettings)))
-        heartbeat = await Heartbeat.open(LoadBoard(redis), answerer.load)
-        resources.push_async_callback(heartbeat.close)
+        if redis is not None:
+            heartbeat = await Heartbeat.open(LoadBoard(redis), answerer.load)
+            resources.push_async_callback(heartbeat.close)
         yield Tools(answerer, settings, publisher)
 
 

@@ -132,8 +132,8 @@ async def start(
     """Starts the worker as its process would, with the model server of this test."""
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", log.bootstrap)
     monkeypatch.setenv("OBJECT_STORE_URL", (tmp_path / "objects").as_uri())
-    # Who tells the gateways of its queue finds nobody there, and answers all the same.
-    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    # Nobody is told of the queue, and no answer is kept: it answers all the same.
+    monkeypatch.delenv("REDIS_URL", raising=False)
     monkeypatch.setenv("INFERENCE_URL", model_server.url)
     monkeypatch.setenv("INFERENCE_MODEL", "tiny")
     monkeypatch.setenv("INFERENCE_CONCURRENCY", "2")

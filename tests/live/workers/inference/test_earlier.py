@@ -54,8 +54,7 @@ async def answerer(
     monkeypatch.setenv("INFERENCE_ATTEMPTS", "1")
     monkeypatch.setenv("INFERENCE_ROUTING", str(file))
     monkeypatch.setenv("INFERENCE_ROUTING_EVERY_S", "0.05")
-    monkeypatch.setenv("REDIS_URL", own_valkey.settings().url.get_secret_value())
-    async with open_answerer() as opened:
+    async with open_redis(own_valkey.settings()) as redis, open_answerer(redis=redis) as opened:
         yield opened
 
 

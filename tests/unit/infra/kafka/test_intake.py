@@ -1,11 +1,13 @@
 """Which partitions are polled; the polls themselves are tested on a real broker."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 
 from infra.kafka.intake import Intake
 from infra.kafka.room import Limits
@@ -28,12 +30,14 @@ class Consumer:
     """Writes down what was polled for."""
 
     polls: list[tuple[set[TopicPartition], int, int]] = field(default_factory=list)
+    during: Callable[[], None] = lambda: None
 
     def assignment(self) -> set[TopicPartition]:
         return {A, B, C}
 
     async def getmany(self, *partitions: TopicPartition, timeout_ms: int, max_records: int) -> dict[Any, Any]:
         self.polls.append((set(partitions), timeout_ms, max_records))
+        self.during()
         return {}
 
 
@@ -114,3 +118,31 @@ async def test_a_small_room_is_polled_all_the_same(records: int) -> None:
     bench.intake = Intake({}, Limits(records=records), bench.timing)
     await bench.polled()
     assert bench.consumer.polls[-1][2] == 1
+
+
+async def test_what_drains_while_it_is_polled_is_not_waited_for() -> None:
+    bench = Bench({A: Queue(40), B: Queue(40), C: Queue(40)})
+
+    def drain() -> None:
+        bench.queues[A].held = 10
+        bench.intake.finished(A)
+
+    bench.consumer.during = drain
+    async with asyncio.timeout(5):
+        await bench.polled()
+        assert await bench.polled() == {A}
+
+
+async def test_a_poll_that_fails_is_none() -> None:
+    """Else a worker whose every poll fails would look alive."""
+    bench = Bench({})
+    await bench.polled()
+    polled_at = bench.intake.polled_at
+
+    def fail() -> None:
+        raise KafkaError
+
+    bench.consumer.during = fail
+    with pytest.raises(KafkaError):
+        await bench.polled()
+    assert bench.intake.polled_at == polled_at
