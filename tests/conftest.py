@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import structlog
 
 from infra.local.stack import Stack
 from infra.local.state import ADDRESSES, Home, environment
@@ -20,6 +21,13 @@ from infra.local.table import OWN, SERVERS
 from tests.live.telemetry.otlp_receiver import Receiver, receiving
 
 REPOSITORY = Path(__file__).parents[1]
+# As it comes it draws every traceback with all its variables, which takes seconds.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 pytest_plugins = ["tests.faults.table", "tests.sharing"]
 Environment = dict[str, str]
 

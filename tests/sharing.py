@@ -10,14 +10,18 @@ from xdist.scheduler import LoadScopeScheduling
 
 SHARING = {"live", "flow", "faults"}
 """Folders whose tests share servers, which are started once per process."""
+ALONE = "local"
+"""The folder in `live` whose tests start stacks of their own."""
 
 
 class ByServers(LoadScopeScheduling):
     """Hands out the tests of such a folder together, largest folder first, and all others one by one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        folder = nodeid.split("/")[1]
-        return folder if folder in SHARING else nodeid
+        _, folder, *rest = nodeid.split("/")
+        if folder not in SHARING:
+            return nodeid
+        return f"{folder}/{ALONE}" if rest[0] == ALONE else folder
 
 
 @pytest.hookimpl(optionalhook=True)

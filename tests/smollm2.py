@@ -24,6 +24,7 @@ class Model:
     """A running SmolLM2."""
 
     stack: Stack
+    client: httpx.AsyncClient
 
     @property
     def environment(self) -> Environment:
@@ -44,8 +45,7 @@ class Model:
         """How many answers the server itself is writing now."""
         told = self.environment
         headers = {"authorization": f"Bearer {told['INFERENCE_API_KEY']}"}
-        async with httpx.AsyncClient(timeout=10) as client:
-            answer = await client.get(told["INFERENCE_URL"].removesuffix("v1") + "slots", headers=headers)
+        answer = await self.client.get(told["INFERENCE_URL"].removesuffix("v1") + "slots", headers=headers)
         return sum(slot["is_processing"] for slot in answer.json())
 
     async def back(self, former: int) -> None:
@@ -59,8 +59,11 @@ async def smollm2() -> AsyncIterator[Model]:
     """Run the pinned model with its four slots. Fetches the weights into the cache if they are not there."""
     folder = Path(tempfile.mkdtemp(prefix="millrace-llm-"))
     try:
-        async with Stack.start(folder / "home", only=set(), llm="smollm2") as stack:
+        async with (
+            httpx.AsyncClient(timeout=10) as client,
+            Stack.start(folder / "home", only=set(), llm="smollm2") as stack,
+        ):
             await stack.ensure(LLM)
-            yield Model(stack)
+            yield Model(stack, client)
     finally:
         shutil.rmtree(folder)

@@ -12,6 +12,7 @@ from infra.cli.events import read
 from infra.cli.files import Found, Left, sha256_of
 from infra.cli.gateway import Gateway
 from infra.cli.terminal import CommandError, Status
+from infra.local.together import first
 
 Outcome = Literal["accepted", "searchable", "unchanged", "failed", "skipped"]
 
@@ -95,8 +96,9 @@ class Uploads:
             async with asyncio.TaskGroup() as group:
                 for job in jobs:
                     group.create_task(self._one(job, known[job.source_id], done))
-        except* CommandError as errors:
-            raise next(error for error in errors.exceptions if isinstance(error, CommandError)) from None
+        except BaseExceptionGroup as faults:
+            # Not `except*`: what is raised there is wrapped into a group again by some versions of Python (3.11.2).
+            raise first(faults) from None
 
     async def watch(self, within: float, done: Callable[[], None]) -> None:
         """Ask for the pending events until all are settled, or fail the rest after `within` seconds."""

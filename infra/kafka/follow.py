@@ -5,7 +5,7 @@ start or a lost connection the last `back_s` seconds are read again. What hears 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Generic, Self, TypeVar
 
@@ -65,7 +65,7 @@ class Follower(Generic[Body]):
         return follower
 
     async def wait_ready(self) -> None:
-        """Return when records are being read. Waits for as long as the broker is away."""
+        """Return when what was there at the start has been heard. Waits for as long as the broker is away."""
         await self._ready.wait()
 
     async def close(self) -> None:
@@ -80,10 +80,11 @@ class Follower(Generic[Body]):
             consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, enable_auto_commit=False, fetch_min_bytes=1)
             try:
                 await consumer.start()
-                await self._find_start(consumer)
-                self._ready.set()
+                ends = await self._find_start(consumer)
                 attempt = 0
                 while True:
+                    if not self._ready.is_set() and await self._is_past(consumer, ends):
+                        self._ready.set()
                     for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
                         for record in records:
                             await self._take(record)
@@ -96,7 +97,8 @@ class Follower(Generic[Body]):
             finally:
                 await consumer.stop()
 
-    async def _find_start(self, consumer: AIOKafkaConsumer) -> None:
+    async def _find_start(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
+        """Go to where reading begins; return where each partition ends."""
         partitions = [TopicPartition(self._topic.name, number) for number in range(self._topic.partitions)]
         consumer.assign(partitions)
         since = round((now() - timedelta(seconds=self._back_s)).timestamp() * 1_000)
@@ -107,6 +109,10 @@ class Follower(Generic[Body]):
             else:
                 await consumer.seek_to_end(partition)
             await consumer.position(partition)
+        return await consumer.end_offsets(partitions)  # type: ignore[no-any-return]
+
+    async def _is_past(self, consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> bool:
+        return all([await consumer.position(partition) >= end for partition, end in ends.items()])
 
     async def _take(self, record: Record) -> None:
         try:

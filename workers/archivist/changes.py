@@ -13,6 +13,7 @@ from infra.postgres.receipts import CONVERSATIONS
 from schemas.conversations import ConversationChange
 from schemas.event import now
 from schemas.receipts import Receipt
+from workers.archivist.ratings import withdraw
 from workers.archivist.store import Pool
 
 # An idle conversation is put away as of its last sign of life; where a user has said anything since, it stays.
@@ -39,10 +40,6 @@ insert into conversations as held (workspace, conversation_id, deleted_at) value
 on conflict (workspace, conversation_id) do update set
     title = '', name = null, created_at = null, updated_at = null, asked_at = null, archived_at = null,
     changed_at = null, deleted_at = least(held.deleted_at, excluded.deleted_at)
-"""
-_UNRATE = """
-delete from feedback where workspace = $1
-  and request_id in (select request_id from interactions where workspace = $1 and conversation_id = $2)
 """
 _FORGET = "delete from interactions where workspace = $1 and conversation_id = $2"
 
@@ -86,7 +83,7 @@ async def _apply(connection: Any, delivery: Delivery[ConversationChange]) -> int
     change = delivery.body
     if change.operation == "delete":
         await connection.execute(_BURY, change.workspace, change.conversation_id, change.at)
-        await connection.execute(_UNRATE, change.workspace, change.conversation_id)
+        await withdraw(connection, change.workspace, change.conversation_id)
         return _count(await connection.execute(_FORGET, change.workspace, change.conversation_id))
     title = None if change.title is None else storable(change.title)
     idle = change.reason == "idle"

@@ -3,16 +3,20 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
+from infra.postgres.conversations import CONSUMER as ARCHIVIST
 from infra.postgres.receipts import CACHE_SINK, LEDGER_SINK
 from infra.redis.kept_answers import Changed
 from schemas.event import now
 from schemas.receipts import Receipt
 
 _INDEX = "embedder/"
+_OF_DELETIONS = {LEDGER_SINK, ARCHIVIST}
+"""Their receipts tell of deletions alone: of documents and of conversations."""
 
 
 def changes(receipts: Iterable[Receipt]) -> dict[str, list[Changed]]:
-    """Return by workspace which documents have changed: every deletion, and every version that an index took.
+    """Return by workspace what has changed: every deletion, every version that an index took, and every conversation
+    that was deleted, which stands here as a document of its own.
 
     Both the ledger's and the indexes' word of a deletion count. The first comes at once; an index that lags behind it
     may still have handed out the text until the second.
@@ -21,17 +25,17 @@ def changes(receipts: Iterable[Receipt]) -> dict[str, list[Changed]]:
     for receipt in receipts:
         if receipt.document_id is None or receipt.version is None or receipt.operation is None:
             continue
-        if receipt.sink == LEDGER_SINK or receipt.sink.startswith(_INDEX):
+        if receipt.sink in _OF_DELETIONS or receipt.sink.startswith(_INDEX):
             change = Changed(receipt.document_id, receipt.version, receipt.operation == "delete")
             found[receipt.workspace].append(change)
     return dict(found)
 
 
 def confirms(receipt: Receipt) -> bool:
-    """Whether the cache answers to this receipt with one of its own: once per deletion, to the ledger's."""
-    return receipt.sink == LEDGER_SINK and receipt.operation == "delete" and receipt.document_id is not None
+    """Whether the cache answers to this receipt with one of its own: once per deletion, to that of who deletes."""
+    return receipt.sink in _OF_DELETIONS and receipt.operation == "delete" and receipt.document_id is not None
 
 
 def confirmation(receipt: Receipt) -> Receipt:
-    """Return the proof that no kept answer was made of the deleted document."""
+    """Return the proof that no kept answer was made of the deleted document, or in the deleted conversation."""
     return receipt.model_copy(update={"sink": CACHE_SINK, "outcome": "applied", "parts": 0, "detail": "", "at": now()})

@@ -1,7 +1,7 @@
-"""Forgets kept answers whose documents were deleted or replaced.
+"""Forgets kept answers whose documents were deleted or replaced, or whose conversation was deleted.
 
-consumes   receipts   of the ledger and the indexes: what has changed
-publishes  receipts   sink `answer_cache`: no kept answer was made of the deleted document
+consumes   receipts   of the ledger, the indexes and the archivist: what has changed
+publishes  receipts   sink `answer_cache`: no kept answer was made of the deleted document or in that conversation
 """
 
 import os

@@ -33,6 +33,8 @@ from workers.inference.settings import EarlierSettings
 
 OLDEST_S = 3_600.0
 """A question accepted longer ago is not kept: marks of deletions last a day, so they cover what it was made of."""
+BEFORE_ANY_DELETION = 0
+"""Stands for the version of a conversation that is there: the receipt of its deletion has a version of at least 1."""
 MOST_UNDER_WAY = 100
 """Entries on their way to the server; while it is slow, more are not kept."""
 # Prefixes are taken by their letters alone: to miss an answer for "under" costs less than to give one for "undo".
@@ -126,7 +128,8 @@ class Earlier:
     async def _keep(self, prompt: ChatPrompt, step: Step, answer: Answer) -> None:
         entry = entry_of(prompt, step, answer)
         name = sha256(f"{entry.scope}\0{prompt.question}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
-        documents: dict[UUID, int] = {}
+        # A deletion takes along what was said in the conversation, too: it is bound to it as to a document.
+        documents: dict[UUID, int] = {prompt.request.conversation_id: BEFORE_ANY_DELETION}
         for passage in prompt.passages:
             # Of all passages, cited or not: the model has read them.
             documents[passage.document_id] = min(passage.version, documents.get(passage.document_id, passage.version))

@@ -1,8 +1,9 @@
 """Opens what the inference worker needs, and tells answers to those who read along."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
@@ -21,6 +22,7 @@ from infra.settings import KafkaSettings, ObjectStoreSettings, RedisSettings, lo
 from infra.telemetry.logs import logger
 from infra.telemetry.tracing import inject
 from schemas.chat import ChatPrompt
+from schemas.chat_cancel import ChatCancel
 from schemas.ids import derived_event_id
 from topics.catalogue import CHAT_CANCELS, CHAT_REPLIES
 from workers.inference.answer import Answerer
@@ -40,6 +42,8 @@ from workers.inference.watch import begin
 WORKER = "inference"
 DELTA_PATIENCE_S = 5.0
 """How long a delta waits for the broker before the same one is sent again."""
+CANCELS_WITHIN_S = 10.0
+"""How long the first prompt waits until earlier cancels are known."""
 log = logger(__name__)
 
 
@@ -96,10 +100,20 @@ async def open_tools() -> AsyncIterator[Tools]:
             back_s=settings.cancels_remembered_s,
         )
         resources.push_async_callback(follower.close)
+        await _heard(follower)
         if redis is not None:
             heartbeat = await Heartbeat.open(LoadBoard(redis), answerer.load)
             resources.push_async_callback(heartbeat.close)
         yield Tools(answerer, settings, publisher)
+
+
+async def _heard(follower: Follower[ChatCancel]) -> None:
+    """Wait until what was cancelled before is known: else the prompts that wait are answered for nobody. A broker that
+    is away delivers no prompts either.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(CANCELS_WITHIN_S):
+            await follower.wait_ready()
 
 
 async def told(delivery: Delivery[ChatPrompt], tools: Tools) -> tuple[Outcome, int]:

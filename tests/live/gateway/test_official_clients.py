@@ -344,12 +344,14 @@ async def javascript(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def program(folder: Path, *command: str, **told: str) -> tuple[int | None, str]:
-    """Run one of the programs that came with Node's wheel."""
+    """Run one of the programs that came with Node's wheel. It trusts the machine's authorities: a company's proxy signs
+    with one of those.
+    """
     path = os.pathsep.join((str(PROGRAMS), os.environ.get("PATH", "")))
     process = await asyncio.create_subprocess_exec(
         *(str(PROGRAMS / command[0]), *command[1:]),
         cwd=folder,
-        env=os.environ | {"PATH": path} | told,
+        env=os.environ | {"PATH": path, "NODE_OPTIONS": "--use-system-ca"} | told,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

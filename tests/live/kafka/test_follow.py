@@ -55,6 +55,7 @@ async def test_it_begins_as_far_back_as_asked(
 ) -> None:
     await publish(publisher, topic, "early")
     async with following(bootstrap, topic, objects) as late, following(bootstrap, topic, objects, 60) as back:
+        assert (late, back) == ([], ["early"]), "ready means that what was there is heard"
         await publish(publisher, topic, "now")
         await eventually(lambda: late == ["now"] and sorted(back) == ["early", "now"])
 

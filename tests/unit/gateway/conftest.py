@@ -13,6 +13,7 @@ import httpx
 import pytest
 from cryptography.fernet import Fernet
 from fastapi import FastAPI
+from openai import AsyncOpenAI
 
 from gateway.app import create_app
 from gateway.auth import KeyCheck
@@ -283,3 +284,20 @@ def assert_problem(response: httpx.Response, status: int, code: str) -> dict[str
     assert body["detail"]
     assert body["instance"] == f"urn:uuid:{response.headers['x-request-id']}"
     return body
+
+
+@pytest.fixture
+async def url(door: Door) -> AsyncIterator[str]:
+    """The address of the application behind a real HTTP server."""
+    # Not at the top: that module needs this one.
+    from tests.unit.gateway.serving import serving
+
+    async with serving(door.app) as address:
+        yield address
+
+
+@pytest.fixture
+async def client(url: str) -> AsyncIterator[AsyncOpenAI]:
+    """OpenAI's own client."""
+    async with AsyncOpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0) as opened:
+        yield opened

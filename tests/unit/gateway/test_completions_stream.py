@@ -1,6 +1,5 @@
 """Completions told as they are written, to OpenAI's own client and on the wire."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
@@ -11,25 +10,13 @@ from openai import AsyncOpenAI
 
 from schemas.chat import Citation, Usage
 from tests.eventually import eventually
-from tests.unit.gateway.conftest import KEY, Door
-from tests.unit.gateway.serving import asked, caller, cancels, events, failure, reply, serving, telling
+from tests.unit.gateway.conftest import Door
+from tests.unit.gateway.serving import asked, caller, cancels, events, failure, reply, telling
 
 DOCUMENT = uuid4()
 CITATION = Citation(number=1, document_id=DOCUMENT, version=3, start=0, end=4, quote="Yes.", title="T", url="http://t")
 MESSAGES: Any = [{"role": "user", "content": "is it?"}]
 ASKED = {"model": "millrace", "messages": MESSAGES}
-
-
-@pytest.fixture
-async def url(door: Door) -> AsyncIterator[str]:
-    async with serving(door.app) as address:
-        yield address
-
-
-@pytest.fixture
-async def client(url: str) -> AsyncIterator[AsyncOpenAI]:
-    async with AsyncOpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0) as opened:
-        yield opened
 
 
 async def test_openais_client_reads_a_stream(door: Door, client: AsyncOpenAI) -> None:

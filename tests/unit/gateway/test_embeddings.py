@@ -1,7 +1,6 @@
 """Vectors over the log, to OpenAI's own client too."""
 
 import struct
-from collections.abc import AsyncIterator
 from typing import Any
 
 import openai
@@ -13,8 +12,7 @@ from infra.errors import Transient
 from infra.postgres.indexes import Index
 from schemas.chat import ChatReply, Embeddings, ReplyError, Usage
 from schemas.embedding import EmbeddingRequest
-from tests.unit.gateway.conftest import KEY, Door
-from tests.unit.gateway.serving import serving
+from tests.unit.gateway.conftest import Door
 
 ROWS = ((0.6, 0.8) + (0.0,) * 62, (-1.0,) + (0.0,) * 63)
 
@@ -31,14 +29,9 @@ def encoded(request: EmbeddingRequest) -> list[ChatReply]:
     return [reply(request, embeddings=vectors, usage=Usage(prompt_tokens=9))]
 
 
-@pytest.fixture
-async def client(door: Door) -> AsyncIterator[AsyncOpenAI]:
+@pytest.fixture(autouse=True)
+def encoder(door: Door) -> None:
     door.log.encode = encoded
-    async with (
-        serving(door.app) as url,
-        AsyncOpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0) as opened,
-    ):
-        yield opened
 
 
 @pytest.mark.parametrize("form", [{}, {"encoding_format": "float"}, {"encoding_format": "base64"}])

@@ -6,16 +6,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.unit.gateway.conftest import KEY, Door, assert_problem
-from tests.unit.gateway.serving import caller, serving
+from tests.unit.gateway.conftest import KEY, assert_problem
+from tests.unit.gateway.serving import caller
 
 HUGE = b"x" * 20_000_000
-
-
-@pytest.fixture
-async def url(door: Door) -> AsyncIterator[str]:
-    async with serving(door.app) as address:
-        yield address
 
 
 async def in_parts() -> AsyncIterator[bytes]:

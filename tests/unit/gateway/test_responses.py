@@ -1,6 +1,5 @@
 """OpenAI's responses: whole, as events, and gone on from, to OpenAI's own client."""
 
-from collections.abc import AsyncIterator
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -13,8 +12,8 @@ from pydantic import BaseModel
 from infra.postgres.turns import Turns
 from schemas.chat import ChatMessage, Citation, FunctionCall, ToolCall, Usage
 from tests.eventually import eventually
-from tests.unit.gateway.conftest import KEY, Door
-from tests.unit.gateway.serving import asked, caller, cancels, failure, reply, serving, telling
+from tests.unit.gateway.conftest import Door
+from tests.unit.gateway.serving import asked, caller, cancels, failure, reply, telling
 
 CITATION = Citation(number=1, document_id=uuid4(), version=3, start=0, end=4, quote="Yes.", title="T", url="http://t")
 USAGE = Usage(prompt_tokens=7, completion_tokens=2)
@@ -23,18 +22,6 @@ CALL = ToolCall(id="call_1", function=FunctionCall(name="days_left", arguments='
 QUESTION: Any = {"role": "user", "content": "How many days has Ada left?"}
 CALLED: Any = {"type": "function_call", "call_id": "call_1", "name": "days_left", "arguments": '{"person": "ada"}'}
 RESULT: Any = {"type": "function_call_output", "call_id": "call_1", "output": '{"days": 7}'}
-
-
-@pytest.fixture
-async def url(door: Door) -> AsyncIterator[str]:
-    async with serving(door.app) as address:
-        yield address
-
-
-@pytest.fixture
-async def client(url: str) -> AsyncIterator[AsyncOpenAI]:
-    async with AsyncOpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0) as opened:
-        yield opened
 
 
 def words(response: openai.types.responses.Response) -> ResponseOutputText:

@@ -1,15 +1,14 @@
 """Tools pass through the door in both directions, to OpenAI's own client too."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from openai import AsyncOpenAI
 
 from schemas.chat import FunctionCall, ToolCall
-from tests.unit.gateway.conftest import KEY, Door
-from tests.unit.gateway.serving import asked, failure, reply, serving
+from tests.unit.gateway.conftest import Door
+from tests.unit.gateway.serving import asked, failure, reply
 
 FUNCTION = {"name": "days_left", "parameters": {"type": "object", "properties": {"person": {"type": "string"}}}}
 TOOLS: Any = [{"type": "function", "function": FUNCTION}]
@@ -17,15 +16,6 @@ CALL = ToolCall(id="call_1", function=FunctionCall(name="days_left", arguments='
 QUESTION: Any = {"role": "user", "content": "How many days has Ada left?"}
 CALLED: Any = {"role": "assistant", "content": None, "tool_calls": [CALL.model_dump()]}
 RESULT: Any = {"role": "tool", "tool_call_id": "call_1", "content": '{"days": 7}'}
-
-
-@pytest.fixture
-async def client(door: Door) -> AsyncIterator[AsyncOpenAI]:
-    async with (
-        serving(door.app) as url,
-        AsyncOpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0) as opened,
-    ):
-        yield opened
 
 
 async def test_tools_go_with_the_question_and_calls_come_back(door: Door, client: AsyncOpenAI) -> None:

@@ -33,7 +33,9 @@ def given(workspace: str, rating: str, after: int, number: int = 1, comment: str
 
 async def kept(pool: Pool, workspace: str) -> list[tuple[object, ...]]:
     rows = await pool.fetch(
-        "select rating, comment, given_by, given_at, event_id from feedback where workspace = $1", workspace
+        """select rating, comment, given_by, given_at, event_id from feedback
+           where workspace = $1 and rating is not null""",
+        workspace,
     )
     return [tuple(row.values()) for row in rows]
 
@@ -75,3 +77,19 @@ async def test_ratings_go_with_their_conversation(pool: Pool, tools: Tools) -> N
     await rate([delivery(given(workspace, "down", 0, 1, "Gone.")), delivery(other)], tools)
     await change([delivery(changed(workspace, 5, operation="delete"))], tools)
     assert [row[:2] for row in await kept(pool, workspace)] == [("up", "Kept.")]
+
+
+@pytest.mark.parametrize("order", sorted(set(permutations("adr"))), ids="".join)
+async def test_no_rating_outlives_a_deletion_in_any_order(pool: Pool, tools: Tools, order: tuple[str, ...]) -> None:
+    """Answer, deletion and rating come over three topics."""
+    workspace = f"w{uuid4().hex}"
+    for kind in (*order, "r"):
+        if kind == "a":
+            await archive([delivery(asked(workspace, "Gone?", 0, request_id=REQUEST))], tools)
+        elif kind == "d":
+            await change([delivery(changed(workspace, 5, operation="delete"))], tools)
+        else:
+            await rate([delivery(given(workspace, "down", 9, comment="Personal."))], tools)
+    assert await kept(pool, workspace) == []
+    (row,) = await pool.fetch("select comment, given_by from feedback where workspace = $1", workspace)
+    assert tuple(row) == ("", "")

@@ -1,6 +1,7 @@
 """The inference worker on a real broker: words as they are written, cancels, and fair turns."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -246,20 +247,23 @@ async def test_a_cancel_may_come_before_its_prompt_and_before_the_worker(
 async def test_a_thousand_questions_delay_anothers_by_one_slots_time(
     log: Log, start: Start, model_server: ModelServer
 ) -> None:
-    """All in one partition, the single one last: the hardest case. Bound: a slot's time and a second."""
+    """All in one partition, the single one last: the hardest case. Bound: a slot's time and a second; told here in
+    questions of the flood that were begun meanwhile, as a busy machine has longer seconds.
+    """
     model_server.moods, model_server.delay_s = ["slow"], SLOT_S
     running = await start()
     flood: set[UUID] = set()
     for _ in range(10):
         asked = await asyncio.gather(*(log.ask(f"Flood {uuid4()}?", workspace="flood") for _ in range(100)))
         flood |= {one.request.request_id for one in asked}
-    asked_at = monotonic()
+    before = len(model_server.bodies)
     single = await log.ask("Mine?", workspace="single")
     assert (await eventually(lambda: log.ended(single), within=60)).kind == "final"
-    waited = next(at for at, reply, _ in log.replies if reply.request_id == single.request.request_id) - asked_at
+    begun = [json.dumps(body) for body in model_server.bodies[before:]]
+    overtook = next(number for number, body in enumerate(begun) if "Mine?" in body)
     answered = sum(reply.request_id in flood and reply.kind == "final" for _, reply, _ in log.replies)
     assert answered < 900, "the flood was over: nothing was shown"
-    assert waited < 2 * SLOT_S + 1
+    assert overtook <= 2 * (SLOT_S + 3) / SLOT_S, "two slots, and three seconds on the log"
     assert model_server.most_at_work == 2
     stopped_at = monotonic()
     await running.stop()

@@ -107,5 +107,25 @@ async def test_an_answer_under_way_at_the_deletion_is_not_kept(
     assert await store.entries("acme") == []
 
 
+async def test_a_deleted_conversation_takes_its_answers_along(
+    answerer: Answerer, model_server: ModelServer, store: KeptAnswers
+) -> None:
+    model_server.moods = ["well"]
+    question = asked()
+    assert await served(answerer, question) == "openai"
+    await eventually(lambda: _held(store))
+    deleted = receipt(GONE, "archivist", source="conversations", document_id=question.request.conversation_id)
+    (said,) = await forget([delivery(deleted)], store)
+    assert isinstance(said.body, Receipt)
+    assert (said.body.sink, said.body.source) == ("answer_cache", "conversations")
+    assert await store.entries("acme") == []
+
+    # Nor is one kept that was under way then.
+    assert await served(answerer, question) == "openai"
+    assert answerer._earlier is not None
+    await answerer._earlier.settle()
+    assert await store.entries("acme") == []
+
+
 async def _held(store: KeptAnswers) -> bool:
     return bool(await store.entries("acme"))

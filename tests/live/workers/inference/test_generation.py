@@ -137,7 +137,7 @@ async def test_forty_at_once_are_all_answered_each_with_its_own(
         most = 0
         while not all(task.done() for task in asking):
             most = max(most, await model.at_work())
-            await asyncio.wait(asking, timeout=0.05)
+            await asyncio.wait(asking, timeout=0.2)
     outcomes = [task.result() for task in asking]
     assert [json.loads(answer_of(outcome).text) for outcome in outcomes] == words
     assert {outcome.served_by for outcome in outcomes} == {"openai"}

@@ -30,11 +30,12 @@ def lines() -> Iterator[Lines]:
     """Logging of this test's own; the process's is put back."""
     root = logging.getLogger()
     before = (root.handlers[:], root.level, {name: logging.getLogger(name).level for name in logs.QUIET})
+    configured = structlog.get_config()
     captured = Lines()
     logs.configure("INFO", captured.stream)
     yield captured
     logging.captureWarnings(False)
-    structlog.reset_defaults()
+    structlog.configure(**configured)
     root.handlers[:], root.level = before[0], before[1]
     for name, level in before[2].items():
         logging.getLogger(name).setLevel(level)

@@ -8,6 +8,7 @@ from schemas.interactions import Interaction
 from tests.chats import request
 from tests.deliveries import delivery
 from workers.archivist import store
+from workers.archivist import worker as archivist
 from workers.archivist.idle import Tools
 from workers.archivist.settings import ArchivistSettings
 from workers.archivist.worker import archive
@@ -31,11 +32,17 @@ def interaction(answer: str, *calls: ToolCall) -> Interaction:
 
 async def test_a_call_of_a_tool_is_no_answer_to_keep(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[Any] = []
+    withdrawn: list[Any] = []
 
     async def write(pool: object, conversations: object, interactions: list[Any]) -> None:
         kept.extend(interactions)
 
+    async def withdraw_late(pool: object, answers: list[Any]) -> None:
+        withdrawn.extend(answers)
+
     monkeypatch.setattr(store, "write", write)
+    monkeypatch.setattr(archivist, "withdraw_late", withdraw_late)
     bodies = [interaction("", CALL), interaction("I look it up.", CALL), interaction("Seven.")]
     await archive([delivery(body) for body in bodies], Tools(cast(Any, None), ArchivistSettings()))
     assert [row.answer for row in kept] == ["I look it up.", "Seven."]
+    assert withdrawn == kept

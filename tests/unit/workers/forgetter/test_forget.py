@@ -1,3 +1,5 @@
+from uuid import UUID
+
 import pytest
 
 from infra.errors import Transient
@@ -30,13 +32,19 @@ def test_deletions_count_by_the_ledger_and_by_each_index_and_versions_by_the_ind
     assert set(found) == {"acme", "other"}
 
 
+def test_a_deleted_conversation_counts_as_a_document_of_its_own() -> None:
+    talk = receipt(GONE, "archivist", source="conversations", document_id=UUID(int=7))
+    assert changes([talk]) == {"acme": [Changed(UUID(int=7), 4, deleted=True)]}
+
+
 def test_a_receipt_of_an_event_alone_changes_nothing() -> None:
     event_alone = receipt(KEPT, "ledger").model_copy(update={"document_id": None, "version": None, "operation": None})
     assert changes([event_alone]) == {}
 
 
-async def test_the_ledgers_word_of_a_deletion_is_answered_once() -> None:
-    told = [receipt(GONE, sink) for sink in ("ledger", "embedder/main", "answer_cache")] + [receipt(KEPT, "ledger")]
+@pytest.mark.parametrize("sink", ["ledger", "archivist"])
+async def test_the_word_of_who_deletes_first_is_answered_once(sink: str) -> None:
+    told = [receipt(GONE, each) for each in (sink, "embedder/main", "answer_cache")] + [receipt(KEPT, sink)]
     (said,) = await forget([delivery(each) for each in told], None)
     assert isinstance(said.body, Receipt)
     assert (said.body.sink, said.body.version, said.body.operation) == ("answer_cache", 4, "delete")

@@ -180,12 +180,13 @@ async def test_a_backend_that_samples_or_does_not_say_keeps_nothing() -> None:
     assert mill.table.rows
 
 
-async def test_an_entry_is_bound_to_every_document_that_the_model_read() -> None:
+async def test_an_entry_is_bound_to_every_document_that_the_model_read_and_to_its_conversation() -> None:
     mill = Mill()
     older = DOORS.model_copy(update={"number": 3, "version": 1, "ordinal": 1})
-    await mill.say(asked(passages=[KEYS, DOORS.model_copy(update={"version": 4}), older]))
+    question = asked(passages=[KEYS, DOORS.model_copy(update={"version": 4}), older])
+    await mill.say(question)
     (documents,) = mill.table.documents.values()
-    assert documents == {KEYS.document_id: 1, DOORS.document_id: 1}
+    assert documents == {KEYS.document_id: 1, DOORS.document_id: 1, question.request.conversation_id: 0}
 
 
 async def test_sources_are_numbered_as_they_were_found_now() -> None:
