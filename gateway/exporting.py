@@ -16,7 +16,8 @@ from infra.postgres.messages import Message
 Format = Literal["json", "csv", "markdown"]
 Pages = AsyncIterator[list[Message]]
 
-_COLUMNS = ("created_at", "role", "content", "model", "served_by", "sources", "error", "message_id", "request_id")
+_SAID = ("created_at", "role", "content", "model", "served_by", "sources", "error", "rating")
+_COLUMNS = (*_SAID, "message_id", "request_id")
 _ACTIVE = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """A spreadsheet takes a cell that begins so for a formula.
 
@@ -102,6 +103,7 @@ def shown(message: Message) -> dict[str, Any]:
         "served_by": message.served_by,
         "created_at": message.created_at,
         "error": message.error,
+        "rating": message.rating,
     }
 
 
@@ -122,7 +124,7 @@ def _cells(message: Message) -> list[str]:
     sources = "; ".join(f"[{each['number']}] {each.get('url') or each['document_id']}" for each in message.citations)
     error = message.error["code"] if message.error else ""
     identity = (str(message.message_id), str(message.request_id))
-    told = (message.content, message.model, message.served_by, sources, error)
+    told = (message.content, message.model, message.served_by, sources, error, message.rating or "")
     return [message.created_at.isoformat(), message.role, *map(safe_cell, told), *identity]
 
 

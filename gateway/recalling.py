@@ -55,9 +55,18 @@ async def place_of(held: Connections, workspace: str, request_id: UUID) -> Place
 
 
 async def check_known(held: Connections, workspace: str, request_id: UUID) -> None:
-    """Raise Problem(REQUEST_NOT_FOUND) for a request that the workspace does not have."""
-    if await place_of(held, workspace, request_id) is None and await held.finished(workspace, request_id) is None:
-        raise Problem(Code.REQUEST_NOT_FOUND)
+    """Raise Problem(REQUEST_NOT_FOUND) for a request that the workspace does not have.
+
+    Raises Transient if that cannot be said: the archive does not hold it, and the memory of requests is away.
+    """
+    unknown: Problem | Transient = Problem(Code.REQUEST_NOT_FOUND)
+    try:
+        if await place_of(held, workspace, request_id) is not None:
+            return
+    except Transient as error:
+        unknown = error
+    if await held.finished(workspace, request_id) is None:
+        raise unknown
 
 
 async def recall(held: Connections, workspace: str, request_id: UUID) -> Exchange:

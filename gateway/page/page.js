@@ -134,7 +134,7 @@ function showAnswer(turn, message) {
     turn.text = message.content;
     turn.fail(new Problem(502, message.error), message.request_id, { say: false });
   } else {
-    turn.finish({ answer: message.content, citations: message.citations, request_id: message.request_id }, { say: false });
+    turn.finish({ answer: message.content, citations: message.citations, request_id: message.request_id, rating: message.rating }, { say: false });
   }
 }
 

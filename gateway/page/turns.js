@@ -102,7 +102,7 @@ export class Turn {
 
   #actions(answer, requestId) {
     const made = el("div", { className: "actions", role: "group", "aria-label": "This answer" });
-    if (answer && requestId) made.append(...ratings(requestId));
+    if (answer && requestId) made.append(...ratings(requestId, answer.rating ?? null));
     if (answer) made.append(pictured("copy", "Copy the answer", (event) => copy(answer.answer, event.currentTarget)));
     made.append(pictured("again", "Ask again", () => this.#again(this)));
     return made;
@@ -141,7 +141,7 @@ async function copy(text, button) {
 }
 
 /** Return two buttons of which at most one is pressed, with a line for those who say more. */
-function ratings(requestId) {
+function ratings(requestId, before) {
   const said = el("span", { className: "hint", role: "status" });
   const comment = el("input", { type: "text", maxLength: 2000, placeholder: "What was wrong? (optional)", "aria-label": "What was wrong? Optional" });
   const form = el("form", { className: "comment", hidden: true }, comment, el("button", { className: "secondary" }, "Send"));
@@ -151,7 +151,6 @@ function ratings(requestId) {
     up.setAttribute("aria-pressed", String(rating === "up"));
     down.setAttribute("aria-pressed", String(rating === "down"));
   };
-  let before = null;
   async function rate(rating, words) {
     press(rating);
     try {
@@ -170,7 +169,7 @@ function ratings(requestId) {
     down.focus();
     rate("down", comment.value.trim());
   });
-  press(null);
+  press(before);
   return [up, down, said, form];
 }
 

@@ -66,7 +66,7 @@ class ConversationsWanted(BaseModel):
 
 
 class MessageShown(BaseModel):
-    """A question or an answer; `error` says why there is none."""
+    """A question or an answer; `error` says why there is none, `rating` what was last thought of it."""
 
     message_id: UUID
     request_id: UUID
@@ -77,6 +77,7 @@ class MessageShown(BaseModel):
     served_by: str
     created_at: datetime
     error: ReplyError | None
+    rating: Literal["up", "down"] | None
 
 
 class MessagePage(BaseModel):

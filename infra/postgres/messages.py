@@ -16,8 +16,9 @@ select i.request_id, part, case part when 0 then i.question else i.answer end as
     case part when 0 then '[]'::jsonb else i.citations end as citations,
     case part when 0 then '' else i.model end as model, case part when 0 then '' else i.served_by end as served_by,
     case part when 0 then i.asked_at else i.answered_at end as created_at,
-    case part when 1 then i.error end as error, i.asked_at
+    case part when 1 then i.error end as error, case part when 1 then f.rating end as rating, i.asked_at
 from interactions i cross join (values (0), (1)) as parts (part)
+left join feedback f on f.workspace = i.workspace and f.request_id = i.request_id
 where i.workspace = $1 and i.conversation_id = $2
   and ($3::timestamptz is null or (i.asked_at, i.request_id, part) > ($3, $4::uuid, $5::int))
 order by i.asked_at, i.request_id, part limit $6
@@ -40,6 +41,8 @@ class Message:
     created_at: datetime
     error: dict[str, str] | None
     """Why there is no answer."""
+    rating: Literal["up", "down"] | None
+    """What was last thought of the answer."""
     place: Place
 
 
@@ -69,5 +72,6 @@ def _message(row: Any) -> Message:
         served_by=row["served_by"],
         created_at=row["created_at"],
         error=row["error"],
+        rating=row["rating"],
         place=(row["asked_at"], row["request_id"], row["part"]),
     )

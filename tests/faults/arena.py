@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -28,7 +29,7 @@ from tests.eventually import eventually
 from tests.faults.cluster import Cluster, clustered
 from tests.faults.invariants import Sinks, latest
 from tests.faults.proxy import Proxy, proxied
-from topics.catalogue import DOCUMENTS, RAW_EVENTS
+from topics.catalogue import DOCUMENTS, RAW_EVENTS, Topic
 
 Environment = dict[str, str]
 FRONTED = {"postgres": "POSTGRES_DSN", "neo4j": "NEO4J_URI", "valkey": "REDIS_URL", "door": "QDRANT_URL"}
@@ -84,6 +85,11 @@ class Arena:
         """Publish raw events, as the gateway does."""
         for event in events:
             await self.publisher.publish(RAW_EVENTS, event, new_envelope(event, id=event.event_id, source=event.source))
+
+    async def done(self, group: str, topic: Topic[Any]) -> bool:
+        """Whether `group` has committed all of `topic`."""
+        committed = await self.sinks.committed(group, topic)
+        return all(committed.get(number, 0) == end for number, end in (await self.sinks.ends(topic)).items())
 
     async def key(self, workspace: str) -> str:
         """Return a new API key of `workspace`."""

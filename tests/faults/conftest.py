@@ -5,9 +5,11 @@ from uuid import uuid4
 
 import pytest
 
+from tests.eventually import eventually
 from tests.faults.arena import Arena
 from tests.faults.arena import arena as arena_of_servers
-from tests.faults.running import Running, gateway, host
+from tests.faults.running import Running, gateway, host, hosting
+from topics.catalogue import RAW_EVENTS
 
 WORKERS = ("normalizer", "embedder", "graph_builder", "ledger", "forgetter", "retriever", "inference")
 
@@ -78,3 +80,12 @@ def workspace() -> str:
 def calm() -> str:
     """Another workspace, for the same work done in peace: its name is as long."""
     return f"w{uuid4().hex[:12]}"
+
+
+@pytest.fixture
+async def nothing_left(arena: Arena, kept_mill: Kept) -> None:
+    """The shared workers have ended, and no event is left of another test: a death armed now meets this one's."""
+    if kept_mill.running is not None:
+        await kept_mill.running.kill()
+    async with hosting(arena.environment, arena.folder, "normalizer"):
+        await eventually(lambda: arena.done("millrace.normalizer", RAW_EVENTS), within=60, every=0.2)

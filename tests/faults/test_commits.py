@@ -20,7 +20,6 @@ from schemas.raw import RawEvent
 from tests.events import document, raw_event
 from tests.eventually import eventually, lapse
 from tests.faults.arena import Arena, note
-from tests.faults.conftest import Kept
 from tests.faults.invariants import C
 from tests.faults.running import Running, ending, host, hosting
 from tests.flow.tenant import Tenant
@@ -141,17 +140,16 @@ async def test_a_record_that_is_overtaken_is_not_committed(line: Line) -> None:
 
 
 @pytest.mark.fault(11)
-async def test_what_is_published_again_is_the_same_event(arena: Arena, kept_mill: Kept, workspace: str) -> None:
+@pytest.mark.usefixtures("nothing_left")
+async def test_what_is_published_again_is_the_same_event(arena: Arena, workspace: str) -> None:
     """Killed between publishing and committing: the second time every event has the id that it had the first time."""
-    if kept_mill.running is not None:
-        await kept_mill.running.kill()
     await arena.accept(*(note(workspace, f"n{number}", f"Note {number} of the mill.") for number in range(6)))
     told = arena.environment | {"MILLRACE_FAILPOINTS": f"{Point.AFTER_PUBLISH}@normalizer=kill:1"}
     dying = host(told, arena.folder, "normalizer")
     async with ending(dying):
         await eventually(lambda: not dying.lives, within=60, every=0.1)
     async with hosting(arena.environment, arena.folder, "normalizer"):
-        await eventually(lambda: done(arena, "millrace.normalizer", RAW_EVENTS), within=30, every=0.2)
+        await eventually(lambda: arena.done("millrace.normalizer", RAW_EVENTS), within=30, every=0.2)
     for topic in (DOCUMENTS, RECEIPTS):
         ids = [
             headers["ce_id"]
@@ -172,14 +170,8 @@ async def test_a_webhook_repeated_side_by_side_is_one_event(
         page = {"id": "repeated", "text": "A page that is announced again and again."}
         ids = await asyncio.gather(*(source.accepted(page, "one-delivery") for _ in range(30)))
     assert len(set(ids)) == 1
-    await eventually(lambda: done(arena, "millrace.normalizer", RAW_EVENTS), within=30, every=0.2)
+    await eventually(lambda: arena.done("millrace.normalizer", RAW_EVENTS), within=30, every=0.2)
     assert len(await arena.sinks.bodies(DOCUMENTS, workspace)) == 1
-
-
-async def done(arena: Arena, group: str, topic: Topic) -> bool:
-    """Whether `group` has committed all of `topic`."""
-    committed = await arena.sinks.committed(group, topic)
-    return all(committed.get(number, 0) == end for number, end in (await arena.sinks.ends(topic)).items())
 
 
 @pytest.mark.fault(20, 21)
@@ -192,7 +184,7 @@ async def test_the_ledger_keeps_the_newest_state_of_a_document(arena: Arena, mil
     for versions in (newest, stale):
         await arena.put(*versions)
         # In batches of their own: within one batch the newest is chosen before anything is written.
-        await eventually(lambda: done(arena, "millrace.ledger", DOCUMENTS), within=30, every=0.2)
+        await eventually(lambda: arena.done("millrace.ledger", DOCUMENTS), within=30, every=0.2)
     rows = await arena.sinks.pool.fetch(
         "select external_id, version, deleted, text from documents where workspace = $1 order by external_id", workspace
     )

@@ -14,7 +14,7 @@ from schemas.receipts import Receipt
 from tests.events import raw_event
 from tests.eventually import eventually
 from tests.faults.arena import Arena
-from tests.faults.conftest import WORKERS, Kept
+from tests.faults.conftest import WORKERS
 from tests.faults.running import Running, ending, host, hosting
 from topics.catalogue import DOCUMENTS, RECEIPTS
 
@@ -74,10 +74,9 @@ async def test_an_old_state_behind_the_deletion_leaves_its_tombstone_the_last_wo
 
 
 @pytest.mark.fault(11, 20)
-async def test_a_kill_between_the_gate_and_the_log_loses_nothing(arena: Arena, kept_mill: Kept, workspace: str) -> None:
+@pytest.mark.usefixtures("nothing_left")
+async def test_a_kill_between_the_gate_and_the_log_loses_nothing(arena: Arena, workspace: str) -> None:
     """The gate has let version 3 through and the process dies before it is published."""
-    if kept_mill.running is not None:
-        await kept_mill.running.kill()
     newer, older = said(workspace, 3), said(workspace, 2)
     await arena.accept(newer, older)
     armed = {"MILLRACE_FAILPOINTS": f"{Point.AFTER_EFFECTS}@normalizer=kill:1"}

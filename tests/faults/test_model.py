@@ -171,6 +171,7 @@ async def test_a_model_killed_within_an_answer(chat: Chat, model: Model) -> None
 
 
 @pytest.mark.fault(42)
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 async def test_a_model_that_is_frozen(chat: Chat, model: Model) -> None:
     former, began = model.pid, monotonic()

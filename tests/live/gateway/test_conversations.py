@@ -111,6 +111,15 @@ async def test_a_conversation_is_found_read_named_put_away_and_taken_along(talk:
     assert messages[1]["citations"] == [cited.model_dump(mode="json")]
     assert messages[1]["request_id"] == str(talk.said[0].request_id)
 
+    async def rated() -> bool:
+        told = (await client.get(f"{talk.path}/messages")).json()["messages"]
+        return [each["rating"] for each in told] == [None, "down", None, None]
+
+    rating = {"request_id": str(talk.said[0].request_id), "rating": "down"}
+    assert (await client.post("/v1/feedback", json=rating)).status_code == 202
+    await eventually(rated, within=60)
+    messages[1]["rating"] = "down"
+
     renamed = await client.patch(talk.path, json={"title": " Ada’s\nprogram ", "archived": True})
     assert renamed.status_code == 200, renamed.text
     assert (renamed.json()["title"], renamed.json()["archived"]) == ("Ada’s program", True)

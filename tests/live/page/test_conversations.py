@@ -102,7 +102,7 @@ async def test_a_conversation_is_opened_with_its_sources_and_gone_on_with(
     documents.texts[DOCUMENT] = {"text": TEXT, "version": 3, "url": "", "title": "Weir"}
     archive.messages = [
         message("user", "How high?", 1),
-        message("assistant", "Two metres [1].", 1, citations=[cited().model_dump(mode="json")]),
+        message("assistant", "Two metres [1].", 1, citations=[cited().model_dump(mode="json")], rating="down"),
         message("user", "And why?", 2),
         message("assistant", "", 2, error={"code": "deadline_passed", "detail": "too late"}),
     ]
@@ -111,6 +111,8 @@ async def test_a_conversation_is_opened_with_its_sources_and_gone_on_with(
     await expect(entry.get_by_role("heading", level=1)).to_be_focused()
     await expect(entry.locator(".turn")).to_have_count(2)
     await expect(entry.locator(".turn").last).to_contain_text("No answer came in time.")
+    await expect(entry.get_by_role("button", name="Bad answer")).to_have_attribute("aria-pressed", "true")
+    await expect(entry.get_by_role("button", name="Good answer")).to_have_attribute("aria-pressed", "false")
     await entry.get_by_role("button", name="Source 1: Weir", exact=True).click()
     await expect(entry.locator("mark")).to_have_text(QUOTE)
     door.log.answer = telling("So.")

@@ -23,7 +23,7 @@ def conversation(title: str = "Login queue") -> Conversation:
 
 
 def message(content: str, role: str = "user", **fields: Any) -> Message:
-    values = {"citations": [], "model": "", "served_by": "", "created_at": AT, "error": None}
+    values = {"citations": [], "model": "", "served_by": "", "created_at": AT, "error": None, "rating": None}
     known = {"message_id": UUID(int=1), "request_id": UUID(int=2), "place": (AT, UUID(int=2), 0)}
     return Message(role=cast(Any, role), content=content, **{**known, **values, **fields})
 
@@ -49,12 +49,15 @@ async def test_json_is_one_document_however_many_pages_it_has(pages: int) -> Non
 async def test_a_csv_holds_every_text_as_it_was() -> None:
     content = 'a "quoted", line\r\nand another; tab\t'
     citation = {"number": 1, "document_id": str(UUID(int=3)), "url": "", "quote": "q"}
-    whole = await exported("csv", [message(content)], [message("An answer", "assistant", citations=[citation])])
+    whole = await exported(
+        "csv", [message(content)], [message("An answer", "assistant", citations=[citation], rating="up")]
+    )
     assert whole.startswith("\ufeff")
     rows = list(csv.DictReader(io.StringIO(whole.removeprefix("\ufeff"), newline="")))
     assert [row["content"] for row in rows] == [content, "An answer"]
     assert rows[0]["created_at"] == "2026-01-02T03:04:05+00:00"
     assert rows[1]["sources"] == f"[1] {UUID(int=3)}"
+    assert [row["rating"] for row in rows] == ["", "up"]
 
 
 @pytest.mark.parametrize(

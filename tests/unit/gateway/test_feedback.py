@@ -6,9 +6,12 @@ from uuid import UUID, uuid4
 import pytest
 
 from gateway.settings import GatewaySettings
+from infra.postgres.answers import Finished
 from schemas.event import now
 from schemas.feedback import Feedback
+from tests.chats import request as question
 from tests.unit.gateway.conftest import OTHER_KEY, Door, assert_problem
+from tests.unit.gateway.serving import reply
 from topics.catalogue import FEEDBACK
 
 KNOWN = 3
@@ -76,3 +79,14 @@ async def test_without_the_log_nothing_is_accepted(door: Door) -> None:
     door.log.down = True
     response = await door.client.post("/v1/feedback", json={"request_id": known(door), "rating": "up"})
     assert_problem(response, 503, "broker_unavailable")
+
+
+async def test_without_the_memory_of_requests_the_archive_is_asked(door: Door) -> None:
+    door.memory.down = True
+    answered, unknown = uuid4(), uuid4()
+    final = reply(question(request_id=answered), "final", text="Yes.")
+    door.archive["acme", answered] = Finished("is it?", final, now())
+    response = await door.client.post("/v1/feedback", json={"request_id": str(answered), "rating": "up"})
+    assert response.status_code == 202
+    response = await door.client.post("/v1/feedback", json={"request_id": str(unknown), "rating": "up"})
+    assert_problem(response, 503, "dependency_unavailable")
