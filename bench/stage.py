@@ -32,6 +32,7 @@ from typing import Any
 import uvloop
 
 from bench.stages import DEFAULT_BATCH_BYTES, Bench, Sample, event, topic
+from infra.allocation import look_for_cycles_seldom
 from infra.kafka import connection
 from infra.kafka.codec import new_envelope
 from infra.kafka.producer import BATCH_BYTES
@@ -40,7 +41,6 @@ from infra.telemetry import logs
 from schemas.envelope import Envelope
 from schemas.ids import derived_event_id
 from schemas.raw import RawEvent
-from workers.allocation import look_for_cycles_seldom
 
 PLAIN = "bare aiokafka, as it comes"
 BARE = "bare aiokafka, our batch size"

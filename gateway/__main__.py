@@ -11,6 +11,7 @@ import uvicorn
 from gateway.app import create_app
 from gateway.connections import open_connections
 from gateway.settings import Environment
+from infra.allocation import look_for_cycles_seldom
 from infra.kafka import connection
 from infra.postgres.sources import SecretBox
 from infra.settings import SettingsError
@@ -52,6 +53,7 @@ def main() -> int:
     # Uvicorn raises the signal again once it has stopped cleanly: by default that would end the process here and now.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
+    look_for_cycles_seldom()
     try:
         server.run()
     finally:

@@ -39,7 +39,7 @@ class ChatTurn(BaseModel):
     conversation_id: UUID | None = None
     """Continues a conversation of this workspace; any other id begins one under it."""
     top_k: int = Field(default=5, ge=1, le=100)
-    filters: Filters = Filters()
+    filters: Filters = Field(default_factory=Filters)
     retrieve: bool = True
     intent: Intent | None = None
     """What kind of question it is, where the sender knows better than the classifier."""

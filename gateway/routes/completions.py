@@ -91,7 +91,7 @@ class Retrieval(BaseModel):
 
     retrieve: bool = True
     top_k: int = Field(default=5, ge=1, le=100)
-    filters: Filters = Filters()
+    filters: Filters = Field(default_factory=Filters)
     conversation_id: UUID | None = None
     """Under which the exchange is kept; the messages are those of the request."""
     intent: Intent | None = None
@@ -124,7 +124,7 @@ class CompletionRequest(Tooled):
     seed: int | None = None
     stop: str | list[str] | None = None
     response_format: ResponseFormat | None = None
-    millrace: Retrieval = Retrieval()
+    millrace: Retrieval = Field(default_factory=Retrieval)
 
     def plain(self) -> list[ChatMessage]:
         """Return the messages. Raises Problem if the last one asks nothing, or answers no call of a tool."""

@@ -91,7 +91,7 @@ class ResponseRequest(ResponseTools):
     conversation: Any = None
     prompt: Any = None
     top_logprobs: Any = None
-    millrace: Retrieval = Retrieval()
+    millrace: Retrieval = Field(default_factory=Retrieval)
 
     def check(self) -> None:
         """Raise Problem for what cannot be done here."""

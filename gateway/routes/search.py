@@ -62,7 +62,7 @@ class Query(BaseModel):
 
     query: Question
     top_k: int = Field(default=5, ge=1, le=100)
-    filters: Filters = Filters()
+    filters: Filters = Field(default_factory=Filters)
 
 
 class Found(BaseModel):

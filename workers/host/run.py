@@ -15,6 +15,7 @@ from typing import Any
 
 import uvloop
 
+from infra.allocation import look_for_cycles_seldom, return_large_blocks
 from infra.errors import Transient
 from infra.kafka import connection, failpoints
 from infra.kafka.producer import Publisher
@@ -26,7 +27,6 @@ from infra.settings import KafkaSettings, ObjectStoreSettings, ProcessSettings, 
 from infra.telemetry import logs, tracing
 from infra.telemetry.metrics import Metric, gauge
 from infra.telemetry.server import Health, serve
-from workers.allocation import look_for_cycles_seldom, return_large_blocks
 from workers.settings import HostSettings
 
 EXIT_FAILED = 1
@@ -137,9 +137,10 @@ def main(arguments: list[str]) -> int:
         tracing.configure("+".join(arguments) if len(arguments) < 3 else "workers")  # noqa: PLR2004 - a readable name
         tracing.instrument_clients()
         connection.survive_resets()
+        host = Host([find(name) for name in arguments])
         return_large_blocks()
         look_for_cycles_seldom()
-        uvloop.run(Host([find(name) for name in arguments]).run())
+        uvloop.run(host.run())
     except SettingsError as error:
         log.critical("cannot start", cause=str(error))
         return EXIT_USAGE

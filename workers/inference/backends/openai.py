@@ -8,11 +8,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import datetime
+from importlib.metadata import version
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import orjson
 from pydantic import ValidationError
 
 from infra.errors import Transient
@@ -30,6 +32,8 @@ from workers.inference.settings import OpenAISettings
 from workers.inference.speak import Spoken
 
 DEPENDENCY = "inference"
+MODELS = "models"
+COMPLETIONS = "chat/completions"
 CONNECT_TIMEOUT_S = 5.0
 END_WITHIN_S = 0.05
 """How long the end of a body is waited for whose answer is complete; mostly it came with it."""
@@ -53,11 +57,10 @@ class OpenAIBackend:
         self._listed: frozenset[str] = frozenset()
         self._listed_at = float("-inf")
         self._listing = asyncio.Lock()
-        headers = {}
-        if settings.api_key is not None:
-            headers["Authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
-        through = transport or own_transport()
-        self._client = httpx.AsyncClient(base_url=endpoint(settings.url), headers=headers, transport=through)
+        address = httpx.URL(endpoint(settings.url))
+        self._urls = {path: address.join(path) for path in (MODELS, COMPLETIONS)}
+        self._headers = _headers(settings)
+        self._client = httpx.AsyncClient(transport=transport or own_transport())
 
     @property
     def model(self) -> str:
@@ -129,7 +132,7 @@ class OpenAIBackend:
         return self._listed.union(self._settings.models, {self.name, self._model} - {""})
 
     async def _list(self, within_s: float) -> None:
-        async with self._asked("GET", "models", None, within_s) as response:
+        async with self._asked("GET", MODELS, None, within_s) as response:
             content = await response.aread()
         try:
             models = Models.model_validate_json(content)
@@ -158,7 +161,7 @@ class OpenAIBackend:
 
     async def _written(self, body: dict[str, Any], deadline: datetime, hear: Say, calls: Calls) -> tuple[str, Tokens]:
         """Hand each piece to `hear` and `calls`; return the finish reason and the usage."""
-        async with self._asked("POST", "chat/completions", body, _left(deadline)) as response:
+        async with self._asked("POST", COMPLETIONS, body, _left(deadline)) as response:
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
                 # Some proxies gather a stream before they pass it on.
                 return _whole(await response.aread(), hear, calls)
@@ -175,7 +178,10 @@ class OpenAIBackend:
             raise Transient(DEPENDENCY, "no time left before the deadline")
         first = min(left, self._settings.first_timeout_s)
         timeout = httpx.Timeout(min(left, self._settings.timeout_s), connect=min(left, CONNECT_TIMEOUT_S))
-        request = self._client.build_request(method, path, json=body, timeout=timeout)
+        # Not the client's build_request(): it merges address and headers anew, 0.09 ms of an answer's 1.7.
+        content = None if body is None else orjson.dumps(body)
+        extensions = {"timeout": timeout.as_dict()}
+        request = httpx.Request(method, self._urls[path], headers=self._headers, content=content, extensions=extensions)
         try:
             async with asyncio.timeout(first):
                 response = await self._client.send(request, stream=True)
@@ -247,6 +253,13 @@ def _whole(content: bytes, hear: Say, calls: Calls) -> tuple[str, Tokens]:
     hear(choice.message.content or "")
     calls.add(choice.message.tool_calls or ())
     return choice.finish_reason or "stop", completion.usage or Tokens()
+
+
+def _headers(settings: OpenAISettings) -> httpx.Headers:
+    headers = {"Accept": "*/*", "Content-Type": "application/json", "User-Agent": f"millrace/{version('millrace')}"}
+    if settings.api_key is not None:
+        headers["Authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
+    return httpx.Headers(headers)
 
 
 def _left(deadline: datetime) -> float:

@@ -4,11 +4,11 @@ import sys
 
 import pytest
 
-from workers.allocation import LIVING, look_for_cycles_seldom
+from infra.allocation import LIVING, look_for_cycles_seldom
 
 LOOK = """
 import ctypes, sys
-from workers.allocation import return_large_blocks
+from infra.allocation import return_large_blocks
 
 class Info(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd a b c d e".split()]
@@ -38,5 +38,7 @@ def test_cycles_are_looked_for_seldom_and_found_all_the_same() -> None:
         look_for_cycles_seldom()
         assert gc.get_threshold() == (LIVING, *before[1:])
         assert gc.isenabled()
+        assert gc.get_freeze_count() > 1_000
     finally:
+        gc.unfreeze()
         gc.set_threshold(*before)
