@@ -162,8 +162,8 @@ async def test_a_server_of_the_file_gets_its_own_key_and_never_that_of_another(m
     far, coder = (fleet.named(name).backend for name in ("far", "coder"))
     assert isinstance(far, OpenAIBackend)
     assert isinstance(coder, OpenAIBackend)
-    assert "authorization" not in far._client.headers
-    assert coder._client.headers["authorization"] == "Bearer sk-coder"
+    assert "authorization" not in far._headers
+    assert coder._headers["authorization"] == "Bearer sk-coder"
     assert (far._settings.max_tokens, coder._settings.max_tokens) == (99, 7)
     assert (far._settings.model, far._settings.models) == ("", ())
 
