@@ -22,6 +22,7 @@ from tests.flow.tenant import Tenant
 DOCUMENTS = REPOSITORY / "tests" / "data" / "documents"
 FILES = [DOCUMENTS / "mill-handbook.md", DOCUMENTS / "safety-notes.txt", DOCUMENTS / "visitor-guide.html"]
 QUESTION = "At which gauge height does the mill not run?"
+EARLIER = "Which bus stops at the weir?"
 SLOW_MS = 60_000
 
 
@@ -67,9 +68,13 @@ async def test_from_a_pasted_key_to_a_rated_answer_with_its_source(
         await expect(states).to_have_text(["Ready to be asked about"] * len(FILES), timeout=SLOW_MS)
         for file in FILES:
             await page.get_by_role("button", name=f"Hide {file.name}").click()
-        await ask(page, QUESTION)
         cite = page.locator(".answer .cite").first
+        await ask(page, EARLIER)
         await expect(cite).to_be_visible(timeout=SLOW_MS)
+        await page.get_by_role("button", name="New conversation").click()
+        await ask(page, QUESTION)
+        await expect(cite).to_be_visible(timeout=SLOW_MS)
+        await expect(page.locator("#list .name")).to_have_text([QUESTION, EARLIER], timeout=SLOW_MS)
         request = await rated(page)
         await eventually(lambda: kept(addresses, request, "up"), within=30)
         await cite.click()
