@@ -16,8 +16,10 @@ from infra.postgres.messages import Message
 Format = Literal["json", "csv", "markdown"]
 Pages = AsyncIterator[list[Message]]
 
-_SAID = ("created_at", "role", "content", "model", "served_by", "sources", "error", "rating")
-_COLUMNS = (*_SAID, "message_id", "request_id")
+_COLUMNS = (
+    *("created_at", "role", "content", "model", "served_by", "sources", "error", "rating"),
+    *("message_id", "request_id"),
+)
 _ACTIVE = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """A spreadsheet takes a cell that begins so for a formula.
 

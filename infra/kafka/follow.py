@@ -109,7 +109,8 @@ class Follower(Generic[Body]):
             else:
                 await consumer.seek_to_end(partition)
             await consumer.position(partition)
-        return await consumer.end_offsets(partitions)  # type: ignore[no-any-return]
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
+        return ends
 
     async def _is_past(self, consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> bool:
         return all([await consumer.position(partition) >= end for partition, end in ends.items()])
