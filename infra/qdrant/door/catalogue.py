@@ -6,6 +6,7 @@ and removed after, so a crash in between leaves at most a folder that no entry n
 
 import fcntl
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import orjson
 
 FORMAT = 1
 _FILE, _LOCK = "catalogue.json", "lock"
+_LOOKS = 10
 
 
 class Occupied(Exception):  # noqa: N818 - reads as the outcome that it is
@@ -98,7 +100,18 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Make all files and folders below `folder` survive a power cut."""
+    """Make all files and folders below `folder` survive a power cut.
+
+    Raises FileNotFoundError if something vanishes at every one of some looks.
+    """
+    for _ in range(_LOOKS - 1):
+        # Threads of the engine rename files of their own: what has another name by now is found by looking again.
+        with suppress(FileNotFoundError):
+            return _sync_tree(folder)
+    return _sync_tree(folder)
+
+
+def _sync_tree(folder: Path) -> None:
     for path, _, files in os.walk(folder):
         for name in files:
             handle = os.open(Path(path) / name, os.O_RDONLY)

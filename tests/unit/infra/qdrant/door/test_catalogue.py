@@ -71,3 +71,31 @@ def test_a_folder_is_locked_until_it_is_let_go(tmp_path: Path) -> None:
         catalogues.lock(tmp_path)
     os.close(held)
     os.close(catalogues.lock(tmp_path))
+
+
+def test_a_file_that_is_renamed_under_the_look_is_synced_by_its_new_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wal").mkdir()
+    (tmp_path / "wal" / "tmp-1").write_bytes(b"a segment")
+    opened: list[str] = []
+    really = os.open
+
+    def renaming(path: os.PathLike[str], flags: int) -> int:
+        if Path(path).name == "tmp-1":
+            Path(path).rename(tmp_path / "wal" / "open-1")
+        opened.append(Path(path).name)
+        return really(path, flags)
+
+    monkeypatch.setattr(os, "open", renaming)
+    catalogues.sync_tree(tmp_path)
+    assert "open-1" in opened
+
+
+def test_what_vanishes_at_every_look_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(path: object, flags: int) -> int:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(os, "open", missing)
+    with pytest.raises(FileNotFoundError):
+        catalogues.sync_tree(tmp_path)
