@@ -11,6 +11,7 @@ from gateway.auth import Authenticating
 from gateway.connections import Connections
 from gateway.documenting import Documented
 from gateway.middleware import Limiting, Observing
+from gateway.plain import Plain
 from gateway.routes import (
     answers,
     chat,
@@ -91,6 +92,7 @@ def create_app(
     for routes in ROUTES:
         app.include_router(routes.router)
     failures.install(app)
+    app.add_middleware(Plain, ways=[chat.PLAIN, completions.PLAIN, responses.PLAIN])
     # Outermost last. Nothing of a body is read before its sender is known and its size is within the limit.
     app.add_middleware(Authenticating)
     app.add_middleware(Limiting, settings=settings)

@@ -1,6 +1,6 @@
 """Turns every exception that leaves a route into a problem."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -23,11 +23,8 @@ _BY_STATUS = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED}
 
 def install(app: FastAPI) -> None:
     """Register the handlers. What they do not know reaches the outermost middleware, which answers 500."""
-    app.add_exception_handler(Problem, _problem)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(Transient, _transient)
-    app.add_exception_handler(Permanent, _permanent)
+    for kind, handler in HANDLERS.items():
+        app.add_exception_handler(kind, handler)
 
 
 async def _problem(request: Request, error: Exception) -> Response:
@@ -83,3 +80,13 @@ async def _permanent(request: Request, error: Exception) -> Response:
     log.warning("request refused", reason=error.reason, cause=error.detail, path=request.url.path)
     code = Code.PAYLOAD_TOO_LARGE if error.reason is Reason.OVERSIZE else Code.REFUSED
     return respond(Problem(code, f"{code.value.meaning} Reason: {error.reason}."), request.scope)
+
+
+HANDLERS: Mapping[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+    Problem: _problem,
+    HTTPException: _http,
+    RequestValidationError: _invalid,
+    Transient: _transient,
+    Permanent: _permanent,
+}
+"""By kind of exception, whoever calls the endpoint."""

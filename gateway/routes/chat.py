@@ -14,6 +14,7 @@ from gateway.cancelling import let_go, letting_go
 from gateway.connections import Connections, Held
 from gateway.documenting import EVENT_STREAM, problems
 from gateway.exchange import Exchange, unless_gone
+from gateway.plain import Way
 from gateway.problems import Problem, problem_body
 from gateway.repeating import IdempotencyKey, begin_keyed
 from gateway.routes.search import ANSWERING, ASKING, Answer, Filters, Question, answer_of
@@ -97,11 +98,14 @@ async def chat(
 ) -> Response | ChatAnswer:
     """Say something in a conversation and wait for the answer, or read it as it is written."""
     asked = await _asked(held, caller.workspace, turn, idempotency_key)
-    exchange = await begin_keyed(held, asked, idempotency_key, request.url.path, turn, lasting=turn.stream)
+    exchange = await begin_keyed(held, asked, idempotency_key, request.scope["path"], turn, lasting=turn.stream)
     if turn.stream:
         return streamed(held, exchange, request.scope)
     with letting_go(held, exchange):
         return chat_answer(await unless_gone(request, exchange.end()))
+
+
+PLAIN = Way("/v1/chat", ChatTurn, chat)
 
 
 async def _asked(held: Connections, workspace: str, turn: ChatTurn, key: str | None) -> ChatRequest:

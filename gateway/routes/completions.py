@@ -17,6 +17,7 @@ from gateway.documenting import EVENT_STREAM, problems
 from gateway.exchange import unless_gone
 from gateway.json_values import JsonObject
 from gateway.opening import opened
+from gateway.plain import Way
 from gateway.problems import COMPLETIONS_PATH, invalid_field
 from gateway.repeating import IdempotencyKey, begin_keyed
 from gateway.routes.search import ANSWERING, ASKING, MAX_QUESTION, Filters
@@ -165,12 +166,15 @@ async def complete(
     A client that hangs up before the end cancels the answer.
     """
     asked = await _asked(held, caller.workspace, wanted, idempotency_key)
-    exchange = await begin_keyed(held, asked, idempotency_key, request.url.path, wanted)
+    exchange = await begin_keyed(held, asked, idempotency_key, request.scope["path"], wanted)
     if wanted.stream:
         usage = wanted.stream_options is not None and wanted.stream_options.include_usage
         return await opened(request, held, exchange, Chunks(exchange, wanted.model, include_usage=usage))
     with letting_go(held, exchange):
         return completion_of(exchange, await unless_gone(request, exchange.end()))
+
+
+PLAIN = Way(COMPLETIONS_PATH, CompletionRequest, complete)
 
 
 async def _asked(held: Connections, workspace: str, wanted: CompletionRequest, key: str | None) -> ChatRequest:

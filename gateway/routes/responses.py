@@ -18,6 +18,7 @@ from gateway.documenting import EVENT_STREAM, problems
 from gateway.exchange import unless_gone
 from gateway.json_values import JsonObject
 from gateway.opening import opened
+from gateway.plain import Way
 from gateway.problems import RESPONSES_PATH, Code, Problem, invalid_field
 from gateway.repeating import IdempotencyKey, begin_keyed
 from gateway.responding import Asked, ResponseEvents, ResponseObject, response_of
@@ -163,11 +164,14 @@ async def respond(
     """Answer in the shape of OpenAI's responses, whole or as events. A client that hangs up cancels the answer."""
     wanted.check()
     asked = await _asked(held, caller.workspace, wanted, idempotency_key)
-    exchange = await begin_keyed(held, asked, idempotency_key, request.url.path, wanted)
+    exchange = await begin_keyed(held, asked, idempotency_key, request.scope["path"], wanted)
     if wanted.stream:
         return await opened(request, held, exchange, ResponseEvents(exchange, wanted.asked(), wanted.model))
     with letting_go(held, exchange):
         return response_of(exchange, wanted.asked(), await unless_gone(request, exchange.end()))
+
+
+PLAIN = Way(RESPONSES_PATH, ResponseRequest, respond)
 
 
 async def _asked(held: Connections, workspace: str, wanted: ResponseRequest, key: str | None) -> ChatRequest:

@@ -96,6 +96,8 @@ class ReplyReader:
 
     async def wait_ready(self, within_s: float) -> None:
         """Wait until replies are being read. Raises Transient("kafka")."""
+        if self._ready.is_set():
+            return
         try:
             async with asyncio.timeout(within_s):
                 await self._ready.wait()

@@ -205,13 +205,20 @@ class Answerer:
             # A server that asks to wait beyond that has answered: no.
             return error.retry_after if error.retry_after and error.retry_after <= longest else not error.retry_after
 
+        failed: Transient | None = None
+        try:
+            return await _attempted(member, prompt, telling)
+        except Transient as error:
+            # Most attempts succeed: only a failure is worth what stamina costs, 0.06 ms.
+            failed = error
         async for attempt in stamina.retry_context(
             on=wait, attempts=self._settings.attempts, timeout=left, wait_initial=0.2, wait_max=2.0, wait_jitter=0.2
         ):
             with attempt:
-                said = telling.attempt()
-                with member.breaker.attempt(said):
-                    return await member.backend.answer(prompt, said)
+                if failed is not None:
+                    first, failed = failed, None
+                    raise first
+                return await _attempted(member, prompt, telling)
         raise AssertionError("stamina ends by a result or by the last error")
 
     async def close(self) -> None:
@@ -220,6 +227,12 @@ class Answerer:
             await self._earlier.settle()
         for member in self.fleet.members:
             await member.backend.close()
+
+
+async def _attempted(member: Member, prompt: ChatPrompt, telling: Telling) -> Answer:
+    said = telling.attempt()
+    with member.breaker.attempt(said):
+        return await member.backend.answer(prompt, said)
 
 
 def _failed(code: str, detail: str) -> Outcome:

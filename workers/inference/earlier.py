@@ -152,6 +152,8 @@ class Earlier:
 def fits(prompt: ChatPrompt, step: Step) -> bool:
     """Whether an answer of `step` to this prompt depends on nothing but the question and what was found for it."""
     request = prompt.request
+    if not (request.retrieve and request.cached):
+        return False
     generation = request.generation
     given = Generation(temperature=generation.temperature, max_tokens=generation.max_tokens)
     temperature = generation.temperature
@@ -159,9 +161,7 @@ def fits(prompt: ChatPrompt, step: Step) -> bool:
         temperature = step.member.backend.temperature
     # Who does not say how it samples may sample.
     return temperature == 0 and (
-        request.cached
-        and request.replay_of is None
-        and request.retrieve
+        request.replay_of is None
         and step.member.backend.writes
         and len(request.messages) == 1
         and generation == given

@@ -95,7 +95,7 @@ class Slots:
         try:
             with waiting():
                 # Shielded: a future cancelled with its task could not be given the turn, which would be lost.
-                return await asyncio.shield(given)
+                return given.result() if given.done() else await asyncio.shield(given)
         except asyncio.CancelledError:
             if given.done():
                 # Given and cancelled in one step of the loop: the slot must go on to the next.
