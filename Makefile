@@ -103,6 +103,8 @@ down: $(RUNNABLE)
 lock: setup
 	@$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --upgrade \
 	  --extra local --extra dev pyproject.toml --output-file requirements.lock
+	@$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --upgrade \
+	  tests/frameworks/requirements.in --output-file tests/frameworks/requirements.lock
 
 clean:
 	@if [ -x $(VENV)/bin/millrace ]; then $(VENV)/bin/millrace down --wipe; fi

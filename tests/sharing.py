@@ -10,18 +10,19 @@ from xdist.scheduler import LoadScopeScheduling
 
 SHARING = {"live", "flow", "faults"}
 """Folders whose tests share servers, which are started once per process."""
-ALONE = "local"
-"""The folder in `live` whose tests start stacks of their own."""
+ALONE = ("live/local/", "live/gateway/clients/")
+"""Folders whose tests start stacks of their own: they need not wait for the others."""
 
 
 class ByServers(LoadScopeScheduling):
     """Hands out the tests of such a folder together, largest folder first, and all others one by one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        _, folder, *rest = nodeid.split("/")
+        path = nodeid.removeprefix("tests/")
+        folder, _, _ = path.partition("/")
         if folder not in SHARING:
             return nodeid
-        return f"{folder}/{ALONE}" if rest[0] == ALONE else folder
+        return next((alone for alone in ALONE if path.startswith(alone)), folder)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,6 +1,6 @@
 // OpenAI's JavaScript client against a running gateway, as any application would use it: only address and key are ours.
 // `node --test suite.mjs`, with MILLRACE_URL, MILLRACE_KEY, and a vendor's server behind that repeats what it is asked
-// (tests/live/gateway/vendor.py).
+// (tests/live/gateway/clients/vendor.py).
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import OpenAI from "openai";
