@@ -57,14 +57,21 @@ class Slots:
         return len(self._turns)
 
     @property
+    def usable(self) -> int:
+        """Slots that answers can be written in now. Where questions wait beside free slots the backends that they are
+        for are full: no more than are at work can be.
+        """
+        return max(1, self._slots - self._free) if self.depth else self._slots
+
+    @property
     def estimated_wait_s(self) -> float:
         """Seconds that a question waits which comes now and is served after all that wait."""
-        return 0.0 if self._free and not self.depth else (self.depth + 1) * self._turns.mean_s / self._slots
+        return 0.0 if self._free and not self.depth else (self.depth + 1) * self._turns.mean_s / self.usable
 
     def load(self) -> Load:
         """Return what the gateways are told."""
         queues = {name: Queued(*counted) for name, counted in self._turns.queues().items()}
-        return Load(self._slots, self._service.mean_s, queues)
+        return Load(self.usable, self._service.mean_s, queues)
 
     @asynccontextmanager
     async def slot(

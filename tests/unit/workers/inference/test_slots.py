@@ -157,6 +157,19 @@ async def test_a_full_backend_keeps_no_slot_from_questions_for_another() -> None
     assert shown_at_work("x") == 0
 
 
+async def test_a_full_backend_makes_the_wait_longer_whatever_slots_are_free() -> None:
+    slots, release, order = Slots(8), asyncio.Event(), list[str]()
+    assert slots.load().slots == 8
+    tasks = [asyncio.create_task(laned(slots, "x", release, order, 2)) for _ in range(5)]
+    await eventually(lambda: slots.depth == 3)
+    assert slots.load().slots == 2
+    assert slots.estimated_wait_s == shown("inference_estimated_wait_seconds") == pytest.approx(4 * 1.0 / 2)
+    release.set()
+    await asyncio.gather(*tasks)
+    assert slots.load().slots == 8
+    assert slots.estimated_wait_s == 0
+
+
 async def test_who_moves_on_gives_its_place_back_and_goes_before_newcomers() -> None:
     slots, release, order = Slots(4), asyncio.Event(), list[str]()
     held_y = asyncio.create_task(laned(slots, "y", release, order))
