@@ -1,4 +1,6 @@
-"""Keeps the last rating of each answer, in any order of arrival; of an answer that was deleted, none."""
+"""Keeps the last rating of each answer, in any order of arrival; of an answer that is not there (it was deleted, or was
+nothing but calls of tools), none.
+"""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -37,6 +39,11 @@ _WITHDRAW_LATE = _TOMBSTONE.format(
     select distinct t.workspace, t.request_id
     from unnest($1::text[], $2::uuid[], $3::uuid[]) as t (workspace, request_id, conversation_id)
     join conversations c using (workspace, conversation_id) where c.deleted_at is not null) late"""
+)
+
+
+_WITHDRAW_UNKEPT = _TOMBSTONE.format(
+    said="(select distinct * from unnest($1::text[], $2::uuid[]) as t (workspace, request_id)) unkept"
 )
 
 
@@ -82,3 +89,13 @@ async def withdraw_late(pool: Pool, answers: Sequence[InteractionRow]) -> None:
     if answers:
         places = [(answer.workspace, answer.request_id, answer.conversation_id) for answer in answers]
         await pool.execute(_WITHDRAW_LATE, *columns(places))
+
+
+@translated
+async def withdraw_unkept(pool: Pool, requests: Sequence[tuple[str, UUID]]) -> None:
+    """Withdraw the ratings of requests (workspace, id) whose answers are not archived: no deletion would find them.
+
+    Raises Transient, Permanent.
+    """
+    if requests:
+        await pool.execute(_WITHDRAW_UNKEPT, *columns(requests))

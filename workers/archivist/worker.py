@@ -19,7 +19,7 @@ from schemas.interactions import Interaction
 from topics.catalogue import CONVERSATION_CHANGES, FEEDBACK, INTERACTIONS, RECEIPTS
 from workers.archivist import changes, store
 from workers.archivist.idle import Tools, put_away_for_ever
-from workers.archivist.ratings import rating_row, withdraw_late, write_ratings
+from workers.archivist.ratings import rating_row, withdraw_late, withdraw_unkept, write_ratings
 from workers.archivist.rows import conversation_row, interaction_row
 from workers.archivist.settings import ArchivistSettings
 
@@ -38,9 +38,11 @@ worker = Worker("archivist", tools=open_tools, publishes=(RECEIPTS, CONVERSATION
 async def archive(deliveries: Sequence[Delivery[Interaction]], tools: Tools) -> Iterable[Outgoing]:
     """Write down each question with its answer. One that ended with tool calls alone has its answer elsewhere."""
     bodies = [each.body for each in deliveries if each.body.answer or not each.body.tool_calls]
+    unkept = [each.body for each in deliveries if not each.body.answer and each.body.tool_calls]
     answers = list(map(interaction_row, bodies))
     await store.write(tools.pool, list(map(conversation_row, bodies)), answers)
     await withdraw_late(tools.pool, answers)
+    await withdraw_unkept(tools.pool, [(each.workspace, each.request_id) for each in unkept])
     return ()
 
 

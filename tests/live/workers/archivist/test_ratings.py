@@ -93,3 +93,20 @@ async def test_no_rating_outlives_a_deletion_in_any_order(pool: Pool, tools: Too
     assert await kept(pool, workspace) == []
     (row,) = await pool.fetch("select comment, given_by from feedback where workspace = $1", workspace)
     assert tuple(row) == ("", "")
+
+
+@pytest.mark.parametrize("order", sorted(set(permutations("ar"))), ids="".join)
+async def test_no_rating_of_calls_alone_is_kept(pool: Pool, tools: Tools, order: tuple[str, ...]) -> None:
+    """They are not archived: the deletion of their conversation would not find their ratings."""
+    workspace = f"w{uuid4().hex}"
+    call = {"id": "c1", "function": {"name": "days_left", "arguments": "{}"}}
+    calls = asked(workspace, "How many?", 0, request_id=REQUEST, answer="", tool_calls=[call])
+    answered = asked(workspace, "How many?", 2)
+    for kind in (*order, "r"):
+        if kind == "a":
+            await archive([delivery(calls), delivery(answered), delivery(calls)], tools)
+        else:
+            await rate([delivery(given(workspace, "down", 9, comment="Personal."))], tools)
+    other = given(workspace, "up", 9).model_copy(update={"request_id": answered.request_id})
+    await rate([delivery(other)], tools)
+    assert [row[0] for row in await kept(pool, workspace)] == ["up"]

@@ -40,9 +40,16 @@ async def test_a_call_of_a_tool_is_no_answer_to_keep(monkeypatch: pytest.MonkeyP
     async def withdraw_late(pool: object, answers: list[Any]) -> None:
         withdrawn.extend(answers)
 
+    unkept: list[Any] = []
+
+    async def withdraw_unkept(pool: object, requests: list[Any]) -> None:
+        unkept.extend(requests)
+
     monkeypatch.setattr(store, "write", write)
     monkeypatch.setattr(archivist, "withdraw_late", withdraw_late)
+    monkeypatch.setattr(archivist, "withdraw_unkept", withdraw_unkept)
     bodies = [interaction("", CALL), interaction("I look it up.", CALL), interaction("Seven.")]
     await archive([delivery(body) for body in bodies], Tools(cast(Any, None), ArchivistSettings()))
     assert [row.answer for row in kept] == ["I look it up.", "Seven."]
     assert withdrawn == kept
+    assert unkept == [(bodies[0].workspace, bodies[0].request_id)]
