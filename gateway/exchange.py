@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 from gateway.problems import Code, Problem
 from infra.kafka.answers import Part, Replies
@@ -94,7 +95,7 @@ def failed(error: ReplyError | None) -> Problem:
     return Problem(_CODES.get(error.code, Code.ANSWER_FAILED), error.detail, reply_code=error.code)
 
 
-async def unless_gone(request: Request, work: Awaitable[Result]) -> Result:
+async def unless_gone(receive: Receive, work: Awaitable[Result]) -> Result:
     """Return what `work` returns. Raises ClientDisconnect, and ends `work`, if the client hangs up before.
 
     The body must have been read. https://asgi.readthedocs.io/en/latest/specs/www.html#disconnect-receive-event
@@ -109,7 +110,7 @@ async def unless_gone(request: Request, work: Awaitable[Result]) -> Result:
         gone = True
         own.cancel()
 
-    watching = asyncio.ensure_future(_hung_up(request))
+    watching = asyncio.ensure_future(_hung_up(receive))
     watching.add_done_callback(leave)
     try:
         return await work
@@ -122,6 +123,6 @@ async def unless_gone(request: Request, work: Awaitable[Result]) -> Result:
         watching.cancel()
 
 
-async def _hung_up(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def _hung_up(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
         pass

@@ -16,7 +16,7 @@ async def opened(request: Request, held: Connections, exchange: Exchange, shape:
     """
     every_s = held.settings.keepalive_s
     with letting_go(held, exchange, keep=True):
-        first = await unless_gone(request, exchange.after(0, every_s))
+        first = await unless_gone(request.receive, exchange.after(0, every_s))
         if first is not None and first.end is not None and first.end.kind == "error" and not first.text:
             raise failed(first.end.error)
     content = told(exchange, shape, first=first, every_s=every_s)

@@ -102,7 +102,7 @@ async def chat(
     if turn.stream:
         return streamed(held, exchange, request.scope)
     with letting_go(held, exchange):
-        return chat_answer(await unless_gone(request, exchange.end()))
+        return chat_answer(await unless_gone(request.receive, exchange.end()))
 
 
 PLAIN = Way("/v1/chat", ChatTurn, chat)

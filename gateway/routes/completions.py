@@ -171,7 +171,7 @@ async def complete(
         usage = wanted.stream_options is not None and wanted.stream_options.include_usage
         return await opened(request, held, exchange, Chunks(exchange, wanted.model, include_usage=usage))
     with letting_go(held, exchange):
-        return completion_of(exchange, await unless_gone(request, exchange.end()))
+        return completion_of(exchange, await unless_gone(request.receive, exchange.end()))
 
 
 PLAIN = Way(COMPLETIONS_PATH, CompletionRequest, complete)

@@ -168,7 +168,7 @@ async def respond(
     if wanted.stream:
         return await opened(request, held, exchange, ResponseEvents(exchange, wanted.asked(), wanted.model))
     with letting_go(held, exchange):
-        return response_of(exchange, wanted.asked(), await unless_gone(request, exchange.end()))
+        return response_of(exchange, wanted.asked(), await unless_gone(request.receive, exchange.end()))
 
 
 PLAIN = Way(RESPONSES_PATH, ResponseRequest, respond)

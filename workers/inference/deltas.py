@@ -10,7 +10,7 @@ Send = Callable[[int, str], Awaitable[None]]
 """Publishes the delta of a sequence number; returns once acknowledged. Raises Transient."""
 
 END_WITHIN_S = 2.0
-"""How long the last delta is waited for: the final reply holds the whole text all the same."""
+"""How long the delta under way is waited for: the final reply holds the whole text all the same."""
 _TRY_AGAIN_S = 0.1
 log = logger(__name__)
 
@@ -47,7 +47,9 @@ class Deltas:
             self._task = asyncio.create_task(self._run(), name="deltas")
 
     async def end(self) -> None:
-        """Publish what is left. Gives up after `END_WITHIN_S`: the final reply is what counts."""
+        """Publish no more, and wait until what is under way is acknowledged: the final reply, which holds the whole
+        text, tells what is left. Gives up after `END_WITHIN_S`: the final reply is what counts.
+        """
         self._ending = True
         self._some.set()
         self._enough.set()
@@ -71,14 +73,13 @@ class Deltas:
     async def _run(self) -> None:
         while True:
             await self._some.wait()
-            if not self._unsent:
+            if self._ending:
                 return
             text = "".join(self._unsent)
             self._unsent.clear()
             self._length = 0
             self._enough.clear()
-            if not self._ending:
-                self._some.clear()
+            self._some.clear()
             await self._sent(text)
             if not self._ending:
                 await self._pause()

@@ -2,7 +2,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 
 from gateway.exchange import unless_gone
 
@@ -22,10 +22,6 @@ class Client:
             self.listening -= 1
         return {"type": "http.disconnect"}
 
-    @property
-    def request(self) -> Request:
-        return Request({"type": "http", "headers": []}, self.receive)
-
 
 @pytest.fixture
 def client() -> Client:
@@ -37,7 +33,7 @@ async def test_the_result_comes_through_and_nobody_listens_any_more(client: Clie
         await asyncio.sleep(0)
         return 7
 
-    assert await unless_gone(client.request, work()) == 7
+    assert await unless_gone(client.receive, work()) == 7
     await asyncio.sleep(0)
     assert client.listening == 0
     task = asyncio.current_task()
@@ -51,7 +47,7 @@ async def test_an_error_comes_through(client: Client) -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        await unless_gone(client.request, work())
+        await unless_gone(client.receive, work())
 
 
 async def test_a_client_that_hangs_up_ends_the_work(client: Client) -> None:
@@ -65,7 +61,7 @@ async def test_a_client_that_hangs_up_ends_the_work(client: Client) -> None:
             ended.append(True)
 
     with pytest.raises(ClientDisconnect):
-        await unless_gone(client.request, work())
+        await unless_gone(client.receive, work())
     assert ended
     task = asyncio.current_task()
     assert task is not None
@@ -75,7 +71,7 @@ async def test_a_client_that_hangs_up_ends_the_work(client: Client) -> None:
 
 
 async def test_the_end_of_the_task_itself_stays_one(client: Client) -> None:
-    waiting = asyncio.create_task(unless_gone(client.request, asyncio.Event().wait()))
+    waiting = asyncio.create_task(unless_gone(client.receive, asyncio.Event().wait()))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -83,7 +79,7 @@ async def test_the_end_of_the_task_itself_stays_one(client: Client) -> None:
 
 
 async def test_a_client_that_hangs_up_as_the_task_is_ended_keeps_it_from_nothing(client: Client) -> None:
-    waiting = asyncio.create_task(unless_gone(client.request, asyncio.Event().wait()))
+    waiting = asyncio.create_task(unless_gone(client.receive, asyncio.Event().wait()))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     client.gone.set()
@@ -98,4 +94,4 @@ async def test_a_time_limit_within_the_work_is_its_own(client: Client) -> None:
             await asyncio.Event().wait()
 
     with pytest.raises(TimeoutError):
-        await unless_gone(client.request, work())
+        await unless_gone(client.receive, work())

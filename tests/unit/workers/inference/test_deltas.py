@@ -36,9 +36,19 @@ async def test_the_first_piece_goes_out_at_once_and_the_rest_by_size() -> None:
         deltas.add(piece)
     await eventually(lambda: wire.sent[1:] == [(1, " two three four")])
     deltas.add(" end")
+    # The final reply, which comes next, has it.
     await deltas.end()
-    assert wire.sent[2:] == [(2, " end")]
-    assert deltas.sequence == 3
+    assert wire.sent[2:] == []
+    assert deltas.sequence == 2
+
+
+async def test_what_is_there_at_once_needs_no_delta() -> None:
+    wire = Wire()
+    deltas = Deltas(wire, every_s=NEVER, characters=10)
+    deltas.add("One")
+    deltas.add(" and all the rest of it")
+    await deltas.end()
+    assert (wire.sent, deltas.sequence) == ([], 0)
 
 
 async def test_what_is_less_goes_out_by_time() -> None:
@@ -63,8 +73,23 @@ async def test_while_one_is_under_way_the_next_grows() -> None:
         await asyncio.sleep(0)
     assert wire.sent == [(0, "a")]
     wire.hold.set()
+    await eventually(lambda: wire.sent == [(0, "a"), (1, "bcdef")])
     await deltas.end()
-    assert wire.sent == [(0, "a"), (1, "bcdef")]
+
+
+async def test_the_one_under_way_is_acknowledged_before_the_end() -> None:
+    wire = Wire()
+    wire.hold = asyncio.Event()
+    deltas = Deltas(wire, every_s=0, characters=1)
+    deltas.add("a")
+    await eventually(lambda: len(wire.sent) == 1)
+    deltas.add("b")
+    ending = asyncio.create_task(deltas.end())
+    await asyncio.sleep(0)
+    assert not ending.done()
+    wire.hold.set()
+    await ending
+    assert (wire.sent, deltas.sequence) == ([(0, "a")], 1)
 
 
 async def test_a_delta_that_was_not_acknowledged_is_sent_again_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,9 +99,9 @@ async def test_a_delta_that_was_not_acknowledged_is_sent_again_unchanged(monkeyp
     deltas = Deltas(wire, every_s=NEVER, characters=10)
     deltas.add("a")
     await eventually(lambda: len(wire.sent) == 3)
-    deltas.add("b")
+    deltas.add("b" * 10)
+    await eventually(lambda: wire.sent == [(0, "a"), (0, "a"), (0, "a"), (1, "b" * 10)])
     await deltas.end()
-    assert wire.sent == [(0, "a"), (0, "a"), (0, "a"), (1, "b")]
 
 
 async def test_the_end_is_not_held_up_by_a_broker_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
