@@ -29,7 +29,8 @@ class ModelServer:
     port: int = 0
     moods: list[str] = field(default_factory=list)
     """What to do with each request; the last one stays. `well`, `hanging` (accepts, never answers), `busy` (429),
-    `away` (429 for an hour), `changing` (another answer), `slow` (`delay_s` before the answer), `whole` (not streamed).
+    `away` (429 for an hour), `changing` (another answer), `slow` (`delay_s` before the answer), `paced` (before
+    each piece), `whole` (not streamed).
     After half an answer: `stalling` (silence), `cutting` (a reset), `ending` (a proper end of the body), `garbage`,
     `erring` (an error where a piece is due)."""
     delay_s: float = 0.0
@@ -101,6 +102,8 @@ class ModelServer:
         pieces = ("Never",) if mood == "changing" else PIECES
         half = mood in {"stalling", "cutting", "ending", "garbage", "erring"}
         for piece in pieces[:2] if half else pieces:
+            if mood == "paced":
+                await _pass(self.delay_s)
             writer.write(event(piece))
             await writer.drain()
         match mood:

@@ -162,14 +162,19 @@ async def _running(log: Log) -> AsyncIterator[Start]:
             await each.stop()
 
 
-async def test_the_words_arrive_as_deltas_and_the_answer_ends_them(log: Log, start: Start) -> None:
+async def test_the_words_arrive_as_deltas_and_the_answer_ends_them(
+    log: Log, start: Start, model_server: ModelServer
+) -> None:
     await start()
+    model_server.moods, model_server.delay_s = ["paced"], 0.2
     asked = await log.ask("How often?")
     final = await eventually(lambda: log.ended(asked), within=20)
     deltas = log.of(asked)[:-1]
-    assert final.kind == "final"
+    assert (final.kind, final.text) == ("final", "".join(PIECES))
     assert deltas
-    assert "".join(delta.text for delta in deltas) == final.text == "".join(PIECES)
+    assert all(delta.text for delta in deltas)
+    # The final reply tells the rest.
+    assert final.text.startswith("".join(delta.text for delta in deltas))
     assert [reply.sequence for reply in log.of(asked)] == list(range(len(deltas) + 1))
     ids = [envelope.id for _, reply, envelope in log.replies if reply.request_id == asked.request.request_id]
     cause = asked.request.request_id
@@ -190,7 +195,7 @@ async def test_a_worker_that_ends_within_an_answer_is_followed_by_one_that_tells
 ) -> None:
     """It is given no time to finish, and so commits nothing: what a kill leaves behind, without the wait for it."""
     dying = await start(replace(QUICK, stop_grace_s=0.05))
-    model_server.moods = ["stalling", "well"]
+    model_server.moods, model_server.delay_s = ["stalling", "paced"], 0.2
     asked = await log.ask("How often?")
     await eventually(lambda: log.of(asked), within=20)
     await dying.stop()
