@@ -20,6 +20,9 @@ from schemas.chat import ChatReply
 
 NOT_BUFFERED = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 """A proxy that gathers the events would undo the streaming; the second is nginx's own word for it."""
+JOINED_BYTES = 64 * 1024
+"""Most that waits for the end to go out with it: of a reader that stopped reading, the end is not made before the rest
+has gone, so that it is not held twice."""
 
 
 class Shape(Protocol):
@@ -96,12 +99,13 @@ async def told(
             continue
         if part.text:
             ready += shape.text(part)
+        if ready and (part.end is None or len(ready) > JOINED_BYTES):
+            yield ready
+            ready = b""
         if part.end is not None:
             yield ready + (shape.end(part.end) if part.end.kind == "final" else shape.error(failed(part.end.error)))
             return
-        if ready:
-            yield ready
-        ready, at, part = b"", part.at, None
+        at, part = part.at, None
 
 
 def event(data: Any, name: str | None = None, id: str | None = None) -> bytes:  # noqa: A002 - the field is id

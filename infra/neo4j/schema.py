@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
+from infra.errors import Transient
 from infra.neo4j.client import GraphDriver
+from infra.telemetry.logs import logger
 
 if TYPE_CHECKING:
     from neo4j import AsyncTransaction
+
+log = logger(__name__)
 
 NAME_LIMIT = 500
 """Characters of an indexed name: Neo4j refuses an index entry over about 8 kB."""
@@ -23,10 +27,10 @@ KEY_LIMIT = 1_000
 DOCUMENT_PREFIX = "document:"
 """`document:<uuid>` addresses a document where an entity key is asked for."""
 
-_STATEMENTS = (
-    "CREATE CONSTRAINT document_id IF NOT EXISTS FOR (d:Document) REQUIRE d.id IS UNIQUE",
-    "CREATE CONSTRAINT entity_id IF NOT EXISTS FOR (e:Entity) REQUIRE e.id IS UNIQUE",
-    "CREATE CONSTRAINT page_id IF NOT EXISTS FOR (p:Page) REQUIRE p.id IS UNIQUE",
+_CONSTRAINTS = {"document_id": "Document", "entity_id": "Entity", "page_id": "Page"}
+"""Labels whose `id` is unique, by the name of the constraint."""
+
+_INDEXES = (
     "CREATE INDEX document_place IF NOT EXISTS FOR (d:Document) ON (d.place)",
     "CREATE INDEX entity_place IF NOT EXISTS FOR (e:Entity) ON (e.place)",
     "CREATE INDEX entity_kind IF NOT EXISTS FOR (e:Entity) ON (e.workspace, e.kind)",
@@ -37,18 +41,47 @@ _STATEMENTS = (
 )
 
 
+_TAKEN = frozenset({"Neo.ClientError.Schema.IndexWithNameAlreadyExists", "Neo.ClientError.Schema.IndexAlreadyExists"})
+
+
 async def ensure(graph: GraphDriver) -> None:
     """Create the constraints and indexes that are missing and wait until they serve. Any number may run at once.
 
     Raises Transient if Neo4j cannot be reached.
     """
-    for statement in _STATEMENTS:
-
-        async def create(transaction: "AsyncTransaction", statement: str = statement) -> None:
-            await (await transaction.run(statement)).consume()
-
-        await graph.write(create)
+    for name, label in _CONSTRAINTS.items():
+        statement = f"CREATE CONSTRAINT {name} IF NOT EXISTS FOR (n:{label}) REQUIRE n.id IS UNIQUE"
+        try:
+            await _run(graph, statement)
+        except Transient as error:
+            if error.detail not in _TAKEN:
+                raise
+            await _drop_left_over(graph, name, label)
+            await _run(graph, statement)
+    for statement in _INDEXES:
+        await _run(graph, statement)
     await graph.read("CALL db.awaitIndexes(60)", {})
+
+
+async def _run(graph: GraphDriver, statement: str) -> None:
+    async def work(transaction: "AsyncTransaction") -> None:
+        await (await transaction.run(statement)).consume()
+
+    await graph.write(work)
+
+
+async def _drop_left_over(graph: GraphDriver, name: str, label: str) -> None:
+    """Drop the index of a constraint that does not exist: Neo4j makes the index first, and one that is killed between
+    the two keeps it, and then refuses the constraint for ever because of it.
+
+    Where another process makes the constraint just now, dropping waits for that, and is refused then.
+    """
+    left = """SHOW INDEXES YIELD name, owningConstraint, labelsOrTypes, properties
+              WHERE name = $name AND owningConstraint IS NULL AND labelsOrTypes = [$label] AND properties = ['id']
+              RETURN name"""
+    if await graph.read(left, {"name": name, "label": label}):
+        log.warning("an index without its constraint is left of a crash, and made anew", index=name)
+        await _run(graph, f"DROP INDEX {name} IF EXISTS")
 
 
 def node_id(workspace: str, key: str) -> str:

@@ -77,6 +77,50 @@ async def test_any_number_may_prepare_the_schema_at_once(graph: GraphDriver) -> 
     assert {"document_id", "entity_id", "page_id"} <= set(rows[0]["names"])
 
 
+async def test_an_index_that_a_crash_left_without_its_constraint_is_made_anew(graph: GraphDriver) -> None:
+    """A server killed within CREATE CONSTRAINT keeps the index that it had made for it, and refuses the constraint."""
+
+    async def leave(transaction: AsyncTransaction) -> None:
+        await run(transaction, "DROP CONSTRAINT page_id")
+
+    async def index(transaction: AsyncTransaction) -> None:
+        await run(transaction, "CREATE INDEX page_id FOR (p:Page) ON (p.id)")
+
+    await graph.write(leave)
+    await graph.write(index)
+    with pytest.raises(Transient, match="IndexWithNameAlreadyExists"):
+        await graph.write(
+            lambda transaction: run(
+                transaction, "CREATE CONSTRAINT page_id IF NOT EXISTS FOR (p:Page) REQUIRE p.id IS UNIQUE"
+            )
+        )
+    await asyncio.gather(*(ensure(graph) for _ in range(4)))
+    owned = "SHOW INDEXES YIELD name, owningConstraint WHERE name = 'page_id' RETURN owningConstraint AS owner"
+    assert await graph.read(owned, {}) == [{"owner": "page_id"}]
+
+
+async def test_an_index_of_somebody_elses_that_has_the_name_is_left_alone(graph: GraphDriver) -> None:
+    async def swap(transaction: AsyncTransaction) -> None:
+        await run(transaction, "DROP CONSTRAINT page_id")
+
+    async def foreign(transaction: AsyncTransaction) -> None:
+        await run(transaction, "CREATE INDEX page_id FOR (t:Thing) ON (t.name)")
+
+    async def back(transaction: AsyncTransaction) -> None:
+        await run(transaction, "DROP INDEX page_id")
+
+    await graph.write(swap)
+    await graph.write(foreign)
+    try:
+        with pytest.raises(Transient, match="IndexWithNameAlreadyExists"):
+            await ensure(graph)
+        kept = "SHOW INDEXES YIELD name, labelsOrTypes WHERE name = 'page_id' RETURN labelsOrTypes AS labels"
+        assert await graph.read(kept, {}) == [{"labels": ["Thing"]}]
+    finally:
+        await graph.write(back)
+        await ensure(graph)
+
+
 async def test_a_server_that_is_away_is_transient(settings: Neo4jSettings) -> None:
     away = settings.model_copy(update={"uri": "bolt://127.0.0.1:9"})
     async with open_driver(away) as driver:
