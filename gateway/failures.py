@@ -15,6 +15,8 @@ from schemas.dead_letters import Reason
 
 log = logger(__name__)
 
+Handler = Callable[[Request, Exception], Awaitable[Response]]
+
 _BRANCHES = frozenset({"str", "constrained-str", "int", "float", "bool", "NamedTool", "FlatChoice"})
 _TAGS = frozenset({"message", "function_call", "function_call_output"})
 """Kinds of items in a list; a field of such a name stands in no list."""
@@ -82,7 +84,7 @@ async def _permanent(request: Request, error: Exception) -> Response:
     return respond(Problem(code, f"{code.value.meaning} Reason: {error.reason}."), request.scope)
 
 
-HANDLERS: Mapping[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+HANDLERS: Mapping[type[Exception], Handler] = {
     Problem: _problem,
     HTTPException: _http,
     RequestValidationError: _invalid,

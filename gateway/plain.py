@@ -2,7 +2,7 @@
 
 A chat with an instant model spends a third of the gateway's CPU time on finding its route, solving its endpoint's
 dependencies one by one and wrapping what it sends, again for each request. A request that needs none of that (its path
-is one of `Plain.ways`, its body is JSON that fits) is validated once, from its bytes, and handed to the same endpoint.
+is that of a `Way`, its body is JSON that fits) is validated once, from its bytes, and handed to the same endpoint.
 Any other goes through the framework from the start, which words what is wrong with it as everywhere else.
 """
 
@@ -25,10 +25,8 @@ JSON = "application/json"
 KEYED = "idempotency-key"
 """A header that the endpoints take: where it is sent, the framework checks it."""
 
-
 Endpoint = Callable[[Request, Any, Principal, Connections], Awaitable[Response | BaseModel]]
 """A route's function: the request, its body, who asks, what the process holds."""
-Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +86,7 @@ async def _caught(request: Request, answer: Awaitable[Response | None]) -> Respo
     try:
         return await answer
     except tuple(HANDLERS) as error:
-        handler: Handler = next(HANDLERS[kind] for kind in type(error).__mro__ if kind in HANDLERS)
+        handler = next(HANDLERS[kind] for kind in type(error).__mro__ if kind in HANDLERS)
         return await handler(request, error)
 
 

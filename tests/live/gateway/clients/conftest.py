@@ -50,7 +50,7 @@ async def vendors_url(vendor: Vendor) -> AsyncIterator[str]:
 
 @pytest.fixture(scope="package")
 async def surroundings(surroundings: Environment, postgres: Environment) -> AsyncIterator[Environment]:
-    """With a database of this file's own: its first index is the live one."""
+    """With a database of this folder's own: its first index is the live one."""
     async with database_of_its_own(postgres["POSTGRES_DSN"]) as dsn:
         await upgrade(dsn)
         yield surroundings | {"POSTGRES_DSN": dsn}

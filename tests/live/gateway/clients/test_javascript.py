@@ -2,15 +2,13 @@
 
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.live.gateway.clients.programs import ran
+from tests.live.gateway.clients.programs import PROGRAMS, ran
 
 JAVASCRIPT = Path(__file__).parents[3] / "js"
-PROGRAMS = Path(sys.executable).parent
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -4,8 +4,9 @@ It keeps to a JSON schema, calls the tools that it is offered, repeats what a to
 question. It honours `max_tokens` (in words) and `stop`, and counts words as tokens.
 """
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,9 @@ from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
 Body = dict[str, Any]
+
+FIRST_WORD_S = 0.1
+"""Between the first word and the others: what is there at once is told at once, and no stream could be seen."""
 
 
 def filled(schema: Body) -> Any:
@@ -55,10 +59,12 @@ class Vendor:
         self.bodies.append(body)
         return StreamingResponse(self._events(body), media_type="text/event-stream")
 
-    def _events(self, body: Body) -> Iterator[str]:
+    async def _events(self, body: Body) -> AsyncIterator[str]:
         call = called(body)
         words, finish = ([], "tool_calls") if call else limited(said(body), body)
-        for word in words:
+        for at, word in enumerate(words):
+            if at == 1:
+                await asyncio.sleep(FIRST_WORD_S)
             yield _event({"content": word})
         if call:
             whole = call["function"]["arguments"]
