@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from infra.errors import Permanent, Transient
 from infra.models.encoder import Encoder, FloatArray, Use, normalised
+from infra.transport import transport
 from schemas.dead_letters import Reason
 
 DEPENDENCY = "encoder"
@@ -52,7 +53,7 @@ class OpenAIEncoder(Encoder):
         `url` is the server's address, with or without `/v1` or `/v1/embeddings` at its end.
         """
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        client = httpx.AsyncClient(base_url=_address(url), headers=headers, timeout=timeout_s)
+        client = httpx.AsyncClient(base_url=_address(url), headers=headers, timeout=timeout_s, transport=transport())
         try:
             (vector,) = await _ask(client, model, ["dimension"])
         except BaseException:

@@ -70,17 +70,21 @@ class Retriever:
         reader = IndexReader(self._client, index.collection)
         encoder = self._encoder_of(index)
         whole, vector, names = await self._understood(encoder, reader, request.workspace, question.searched)
+        terms = list(dict.fromkeys(tokenise(question.searched)))[:MOST_TERMS]
         found = await reader.search(
             request.workspace,
             searchable(request.workspace, request.filters),
             dense=vector,
             sparse=query_vector(question.searched),
-            terms=list(dict.fromkeys(tokenise(question.searched)))[:MOST_TERMS],
+            terms=terms,
             limit=max(self._settings.candidates, request.top_k),
         )
-        passages = await self._passages(reader, request, self._ranked(found, names), found, vector)
+        passages, weights = await asyncio.gather(
+            self._passages(reader, request, self._ranked(found, names), found, vector),
+            reader.weights(request.workspace, terms, found.seen_weights),
+        )
         observe(Metric.SEARCH_SECONDS, perf_counter() - started)
-        return Retrieved(question, index.index_id, tuple(passages), found.term_weights, whole, encoder.model_id)
+        return Retrieved(question, index.index_id, tuple(passages), weights, whole, encoder.model_id)
 
     async def _understood(
         self, encoder: Encoder, reader: IndexReader, workspace: str, text: str

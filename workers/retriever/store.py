@@ -27,7 +27,8 @@ class Found:
     sparse: dict[str, float]
     spans: dict[str, Span]
     authors: dict[str, frozenset[str]]
-    term_weights: dict[str, float] = field(default_factory=dict)
+    seen_weights: dict[str, float] = field(default_factory=dict)
+    """Inverse document frequencies of those terms that a chunk holds."""
 
 
 class IndexReader:
@@ -61,7 +62,7 @@ class IndexReader:
         terms: Sequence[str],
         limit: int,
     ) -> Found:
-        """Return the best `limit` of each list inside the filter `within`, and the weights of `terms`.
+        """Return the best `limit` of each list inside the filter `within`, and the weights of those `terms` it holds.
 
         Everything travels in one batch. Inverse document frequencies are those of the workspace, not of the
         collection: another workspace's words must not show in the order of this one's answers.
@@ -82,20 +83,17 @@ class IndexReader:
             sparse={str(point.id): point.score for point in sparse_points},
             spans={point: _span(point, payload) for point, payload in by_id.items()},
             authors={point: frozenset(payload.get(Key.AUTHORS) or ()) for point, payload in by_id.items()},
-            term_weights=await self._weights(terms, [answer.points for answer in answers[2:]], corpus),
+            seen_weights=seen_weights(terms, [answer.points for answer in answers[2:]]),
         )
 
-    async def _weights(
-        self, terms: Sequence[str], best: Sequence[Sequence[models.ScoredPoint]], corpus: models.Filter
-    ) -> dict[str, float]:
+    async def weights(self, workspace: str, terms: Sequence[str], seen: Mapping[str, float]) -> dict[str, float]:
         """Return the weight of every term: its IDF, for one that no chunk holds the highest there can be."""
-        weights = seen_weights(terms, best)
-        if len(weights) == len(terms) or not best:
-            return weights
+        if len(seen) == len(terms):
+            return dict(seen)
         # Counting costs as much as a list: only for the question that has such a term.
         with translating():
-            chunks = (await self._client.count(self._collection, count_filter=corpus)).count
-        return {term: weights.get(term, highest_weight(chunks)) for term in terms}
+            chunks = (await self._client.count(self._collection, count_filter=chunks_of(workspace))).count
+        return {term: seen.get(term, highest_weight(chunks)) for term in terms}
 
     async def payloads(self, workspace: str, points: Sequence[str], *, sentences: bool) -> dict[str, dict[str, Any]]:
         """Return the payloads of chunk points of `workspace`; a point that is gone meanwhile is left out."""

@@ -18,8 +18,8 @@ import orjson
 from pydantic import ValidationError
 
 from infra.errors import Transient
-from infra.models.transport import transport as own_transport
 from infra.telemetry.metrics import Metric, observe
+from infra.transport import transport as own_transport
 from schemas.chat import ChatMessage, ChatPrompt, Usage
 from schemas.event import now
 from workers.inference.backends.backend import Answer, Say, silently

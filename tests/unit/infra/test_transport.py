@@ -1,4 +1,4 @@
-"""The transport to model servers, against sockets that behave badly: only httpx's errors come out."""
+"""The transport to model servers and Qdrant, against sockets that behave badly: only httpx's errors come out."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from infra.models.transport import transport
+from infra.transport import transport
 
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def talking_to(behave: Behaviour) -> AsyncIterator[httpx.AsyncClient]:
+async def talking_to(behave: Behaviour, most: int = 0) -> AsyncIterator[httpx.AsyncClient]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await reader.readuntil(b"\r\n\r\n")
@@ -23,7 +23,7 @@ async def talking_to(behave: Behaviour) -> AsyncIterator[httpx.AsyncClient]:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with httpx.AsyncClient(base_url=url, transport=transport()) as client:
+    async with httpx.AsyncClient(base_url=url, transport=transport(most)) as client:
         yield client
     server.close()
     await server.wait_closed()
@@ -86,3 +86,21 @@ async def test_no_cookie_of_one_answer_goes_along_with_another_question() -> Non
         client.cookies.clear()
         assert (await client.get("/")).text == "ok"
     assert b"cookie" not in heard[0].lower()
+
+
+async def test_no_more_connections_are_open_at_once_than_told() -> None:
+    open_now, most = 0, 0
+
+    async def slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal open_now, most
+        open_now += 1
+        most = max(most, open_now)
+        await asyncio.sleep(0.02)
+        open_now -= 1
+        writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
+        await writer.drain()
+
+    async with talking_to(slowly, most=2) as client:
+        answers = await asyncio.gather(*(client.get("/") for _ in range(6)))
+    assert [answer.text for answer in answers] == ["ok"] * 6
+    assert most == 2
