@@ -11,7 +11,8 @@ belongs into a virtual environment of its own; without it the comparison is left
   (gateway, workers, broker, Postgres, Valkey, vector door; not the client, not the backend), and so per core;
 - `hops`: where the time of a question goes, one at a time, with `retrieve` off and on (an empty index);
 - `streams`: the gateway's memory with 1,000 streams open;
-- `fair`: what a single question is delayed by 1,000 of another workspace.
+- `fair`: what a single question is delayed by 1,000 of another workspace, where the model is the bottleneck, and where
+  searching is.
 
 Every answer repeats its question, and an answer to another question ends the run. Ways alternate within a round, their
 order changes from round to round, and ratios are taken within their round; figures are medians over the rounds with
@@ -128,7 +129,10 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         slots = {"INFERENCE_CONCURRENCY": "4"}
         async with ground(None, told | slots, apart=arguments.apart) as found:
             await warm(found, 10)
-            figures["fair"] = await fair_share(found, arguments.queued, FAIR_ANSWER_S, 4, 5)
+            figures["fair"] = await fair_share(found, arguments.queued, FAIR_ANSWER_S, 5)
+        async with ground(None, told, apart=arguments.apart) as found:
+            await warm(found, arguments.requests)
+            figures["fair, searched"] = await fair_share(found, arguments.queued, 0.0, 5, retrieve=True)
     return figures | {"load_after": os.getloadavg()}
 
 
@@ -161,7 +165,7 @@ def show(figures: dict[str, Any]) -> None:
         print(f"one at a time, {title}")
         for name, found in steps.items():
             print(f"  {found['p50_ms']:6.2f} ms p50 {found['p99_ms']:7.2f} ms p99  {name}")
-    for part in ("streams", "fair"):
+    for part in ("streams", "fair", "fair, searched"):
         if part in figures:
             print(f"{part}: " + ", ".join(f"{name} {value}" for name, value in figures[part].items()))
 

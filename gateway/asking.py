@@ -105,10 +105,8 @@ async def put(held: Connections, request: ChatRequest, exchange: Exchange) -> No
 
     Raises Problem(OVERLOADED), and Transient("kafka") if the broker does not acknowledge it in time.
     """
-    if request.purpose != "search":
-        # A search is over before the inference workers.
-        held.queue.admit(request)
-        exchange.stack.enter_context(held.queue.entered(request.workspace))
+    held.queue.admit(request)
+    exchange.stack.enter_context(held.queue.entered(request))
     envelope = new_envelope(request, id=request.request_id, source=PRODUCER, trace=inject())
     await held.publisher.publish(CHAT_REQUESTS, request, envelope)
 

@@ -236,8 +236,10 @@ async def open_connections(environment: Environment) -> AsyncIterator[Connection
         publisher = await Publisher.open(environment.kafka.bootstrap, objects, settings.publish_timeout_s)
         stack.push_async_callback(publisher.close, settings.publish_timeout_s)
         redis = await stack.enter_async_context(open_redis(environment.redis))
-        watch = await LoadWatch.open(LoadBoard(redis))
-        stack.push_async_callback(watch.close)
+        writing = await LoadWatch.open(LoadBoard(redis, "inference"))
+        stack.push_async_callback(writing.close)
+        searching = await LoadWatch.open(LoadBoard(redis, "retriever"))
+        stack.push_async_callback(searching.close)
         lease = Lease(redis, LEASE_NAME, CHAT_REPLIES.partitions, LEASE_S)
         replies = await ReplyReader.open(environment.kafka.bootstrap, _instance(environment), objects, lease)
         stack.push_async_callback(_close, replies.close, settings.publish_timeout_s)
@@ -260,7 +262,7 @@ async def open_connections(environment: Environment) -> AsyncIterator[Connection
             request_ids=RequestIds(environment.secrets.secret_key.get_secret_value()),
             probes=probes(environment, pool),
             rates=SharedRates(redis, settings.event_rate),
-            queue=Queue(watch.loads),
+            queue=Queue(writing.loads, searching.loads),
         )
         stack.push_async_callback(connections.errands.close)
         yield connections

@@ -7,7 +7,7 @@ the wait is not known, and every question is admitted: its deadline still holds.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from time import monotonic
 
@@ -53,7 +53,7 @@ class Known:
 
 
 def estimated_wait_s(known: Known, workspace: str, unheard: Mapping[str, int]) -> float:
-    """Return the seconds until the answer to a question of `workspace` begins that comes now.
+    """Return the seconds until a question of `workspace` that comes now has its turn at these workers.
 
     `unheard` are questions per workspace that are on their way to the workers. Of the questions that wait, those of the
     asker's own workspace w are served before the new one, and of every other workspace at most its fair share of the
@@ -78,21 +78,63 @@ def estimated_wait_s(known: Known, workspace: str, unheard: Mapping[str, int]) -
     return 0.0 if ahead < free else (ahead - free + 1) * known.service_s / known.slots
 
 
+class Underway:
+    """Questions of this gateway that are not finished here."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._asked: dict[str, dict[int, float]] = {}
+        """When each was admitted, by workspace, oldest first."""
+        self._serial = 0
+
+    @contextmanager
+    def entered(self, workspace: str) -> Iterator[None]:
+        """Count a question of `workspace`, inside the context."""
+        self._serial += 1
+        serial = self._serial
+        self._asked.setdefault(workspace, {})[serial] = self._clock()
+        try:
+            yield
+        finally:
+            own = self._asked[workspace]
+            del own[serial]
+            if not own:
+                del self._asked[workspace]
+
+    def unheard(self, heard: Sequence[Known], age_s: float) -> dict[str, int]:
+        """Return the questions per workspace that workers cannot have told of whose oldest post is `age_s` old.
+
+        Those admitted since, and whatever this gateway alone has under way beyond what is `heard` of anywhere.
+        """
+        since = self._clock() - age_s
+        found: dict[str, int] = {}
+        for name, asked in self._asked.items():
+            told = [known.workspaces[name] for known in heard if name in known.workspaces]
+            beyond = len(asked) - sum(own.waiting + own.at_work for own in told)
+            found[name] = max(beyond, _later(asked, since))
+        return found
+
+
+def _nothing() -> Sequence[Posted]:
+    return ()
+
+
 class Queue:
     """The questions of this gateway that are being answered, and whether there is room for another."""
 
     def __init__(
-        self, loads: Callable[[], Sequence[Posted]] = lambda: (), clock: Callable[[], float] = monotonic
+        self,
+        writing: Callable[[], Sequence[Posted]] = _nothing,
+        searching: Callable[[], Sequence[Posted]] = _nothing,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._loads = loads
-        self._clock = clock
-        self._asked: dict[str, dict[int, float]] = {}
-        """When each question was admitted that is not finished here, by workspace, oldest first."""
-        self._serial = 0
+        self._writing = writing
+        self._searching = searching
+        self._answered, self._searched = Underway(clock), Underway(clock)
 
     def admit(self, request: ChatRequest) -> None:
         """Raise Problem(OVERLOADED) if the answer would begin after the request's deadline."""
-        wait_s = self.wait_s(request.workspace)
+        wait_s = self.wait_s(request.workspace, searched=request.retrieve, answered=_answered(request))
         if wait_s is None:
             return
         observe(Metric.ADMISSION_WAIT_SECONDS, wait_s)
@@ -106,39 +148,40 @@ class Queue:
             )
 
     @contextmanager
-    def entered(self, workspace: str) -> Iterator[None]:
-        """Count a question of `workspace` as being answered, inside the context."""
-        self._serial += 1
-        serial = self._serial
-        self._asked.setdefault(workspace, {})[serial] = self._clock()
-        try:
+    def entered(self, request: ChatRequest) -> Iterator[None]:
+        """Count a question as being answered, inside the context."""
+        with ExitStack() as stack:
+            if _answered(request):
+                stack.enter_context(self._answered.entered(request.workspace))
+            if request.retrieve:
+                stack.enter_context(self._searched.entered(request.workspace))
             yield
-        finally:
-            own = self._asked[workspace]
-            del own[serial]
-            if not own:
-                del self._asked[workspace]
 
-    def wait_s(self, workspace: str) -> float | None:
-        """Return the estimated seconds until an answer to `workspace` begins; None if nobody knows."""
-        posts = self._loads()
-        known = Known.of(posts)
-        if known is None:
-            return None
-        return estimated_wait_s(known, workspace, self._unheard(known, max(post.age_s for post in posts)))
+    def wait_s(self, workspace: str, *, searched: bool = False, answered: bool = True) -> float | None:
+        """Return the estimated seconds until an answer to `workspace` begins; None if nobody knows.
 
-    def _unheard(self, known: Known, age_s: float) -> dict[str, int]:
-        """Return the questions per workspace that the workers cannot have told of.
-
-        Those admitted since they posted, and whatever this gateway alone has under way beyond what they know.
+        A question that is searched for and answered waits for the longer of the two queues: while it stands in one,
+        the other empties.
         """
-        since = self._clock() - age_s
-        unheard: dict[str, int] = {}
-        for name, asked in self._asked.items():
-            heard = known.workspaces.get(name)
-            beyond = len(asked) - (heard.waiting + heard.at_work if heard else 0)
-            unheard[name] = max(beyond, _later(asked, since))
-        return unheard
+        posts = self._writing()
+        writing = Known.of(posts)
+        waits = []
+        if answered and writing is not None:
+            waits.append(estimated_wait_s(writing, workspace, self._answered.unheard([writing], _oldest(posts))))
+        if searched and (searching := Known.of(found := self._searching())) is not None:
+            # What the inference workers have is searched for already.
+            heard = [searching] if writing is None else [searching, writing]
+            waits.append(estimated_wait_s(searching, workspace, self._searched.unheard(heard, _oldest(found))))
+        return max(waits, default=None)
+
+
+def _answered(request: ChatRequest) -> bool:
+    """Whether it goes on to the inference workers: a search is over before them."""
+    return request.purpose != "search"
+
+
+def _oldest(posts: Sequence[Posted]) -> float:
+    return max(post.age_s for post in posts)
 
 
 def _later(asked: dict[int, float], since: float) -> int:

@@ -13,8 +13,8 @@ from httpx_aiohttp import AiohttpTransport
 from infra.telemetry.tracing import instrument_transport
 
 KEPT_S = 4.0
-"""How long an idle connection is kept: less than servers do (uvicorn, of vLLM and others, and actix, of Qdrant: 5 s), or
-a request would meet one that is being closed."""
+"""How long an idle connection is kept: less than servers do (uvicorn, of vLLM and others, and actix, of Qdrant: 5 s),
+or a request would meet one that is being closed."""
 
 
 class _Translating(AiohttpTransport):

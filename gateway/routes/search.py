@@ -88,7 +88,7 @@ class Answer(BaseModel):
     request_id: UUID
 
 
-@router.post("/v1/search", response_model=Found, responses=problems(*ASKING))
+@router.post("/v1/search", response_model=Found, responses=problems(*ASKING, Code.OVERLOADED))
 async def search(query: Query, caller: Caller, held: Held) -> Found:
     """Find passages."""
     started = perf_counter()

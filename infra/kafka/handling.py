@@ -7,6 +7,7 @@
 """
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from time import monotonic, perf_counter
@@ -33,6 +34,9 @@ from topics.catalogue import DEAD_LETTERS
 Tools = TypeVar("Tools")
 Pair = tuple[Record, Delivery[Any]]
 log = logger(__name__)
+
+SAID_EVERY_S = 1.0
+"""Thousands of records may wait for one dependency at once: a line each would bury what else happens."""
 
 
 class CeilingReached(Exception):  # noqa: N818 - an event, as its handler reads it
@@ -85,6 +89,8 @@ class Handling(Generic[Tools]):
         self._objects = objects
         self._backoff = backoff or Backoff()
         self._ceiling = ceiling
+        self._said_at: dict[str, float] = {}
+        """When a wait for each dependency was last logged."""
 
     async def settle(self, records: Sequence[Record], subscription: Subscription[Tools]) -> None:
         """Return when every record is finished: its effects, publications or dead letter are durable.
@@ -223,14 +229,18 @@ class Handling(Generic[Tools]):
 
     async def _wait(self, retry: Retry, error: Exception) -> None:
         count(Metric.RETRIES_TOTAL, self._worker, retry.dependency)
-        log.warning(
-            "trying again",
-            worker=self._worker,
-            dependency=retry.dependency,
-            detail=retry.detail,
-            delay_s=round(retry.delay_s, 2),
-            exc_info=None if isinstance(error, Transient) else error,
-        )
+        # Every retry is counted; of those that a dependency explains one a second is logged.
+        explained = isinstance(error, Transient)
+        if not explained or monotonic() - self._said_at.get(retry.dependency, -math.inf) >= SAID_EVERY_S:
+            self._said_at[retry.dependency] = monotonic()
+            log.warning(
+                "trying again",
+                worker=self._worker,
+                dependency=retry.dependency,
+                detail=retry.detail,
+                delay_s=round(retry.delay_s, 2),
+                exc_info=None if explained else error,
+            )
         try:
             async with asyncio.timeout(retry.delay_s):
                 await self.stopping.wait()

@@ -1,4 +1,4 @@
-"""How busy the inference workers are: each posts its queue twice a second, and every gateway reads all of them.
+"""How busy retrievers and inference workers are: each posts its queue twice a second, and gateways read all of them.
 
 A post ends by itself, so that a worker that died is not counted for long. What is lost here costs an estimate and
 nothing else: where nobody has posted, nothing is known, and whoever asks must go on without.
@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import TypeAdapter, ValidationError
 from redis.asyncio import Redis
@@ -19,8 +19,9 @@ from infra.telemetry.logs import logger
 
 log = logger(__name__)
 
-PREFIX = "millrace:load:1"
-"""Ends in the layout's version."""
+Stage = Literal["retriever", "inference"]
+PREFIXES: Mapping[Stage, str] = {"retriever": "millrace:load:retriever:1", "inference": "millrace:load:1"}
+"""Each ends in the layout's version."""
 EVERY_S = 0.5
 """How often a worker posts and a gateway reads. What a gateway sent since then it counts itself."""
 KEPT_S = 3.0
@@ -29,7 +30,7 @@ KEPT_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """Questions of one workspace at one worker process."""
+    """What one workspace has at one worker process."""
 
     waiting: int
     at_work: int
@@ -41,11 +42,11 @@ class Load:
     """What one worker process has to do."""
 
     slots: int
-    """Answers that it writes at once."""
+    """What it does at once."""
     service_s: float | None
-    """Mean time of a slot per answer, in seconds; None before any has ended."""
+    """Mean time of a turn, in seconds; None before any has ended."""
     workspaces: Mapping[str, Queued] = field(default_factory=dict)
-    """Those of which questions wait or are being answered."""
+    """Those of which anything waits or is at work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,42 +61,46 @@ _LOAD = TypeAdapter(Load)
 
 
 class LoadBoard:
-    """The loads of all processes. Every method raises Transient while the server is away."""
+    """The loads of all processes of one stage. Every method raises Transient while the server is away."""
 
-    def __init__(self, client: Redis, kept_s: float = KEPT_S) -> None:
+    def __init__(self, client: Redis, stage: Stage, kept_s: float = KEPT_S) -> None:
         self._client = client
+        self._prefix = PREFIXES[stage]
         self._kept_s = kept_s
 
     async def post(self, process: str, load: Load) -> None:
         """Put `load` in place of what `process` posted before."""
         async with translating(), self._client.pipeline(transaction=True) as commands:
-            commands.set(_key(process), _LOAD.dump_json(load), px=round(self._kept_s * 1_000))
-            commands.sadd(PREFIX, process)
+            commands.set(self._key(process), _LOAD.dump_json(load), px=round(self._kept_s * 1_000))
+            commands.sadd(self._prefix, process)
             await commands.execute()
 
     async def withdraw(self, process: str) -> None:
         """Take away what `process` posted: it has stopped."""
         async with translating(), self._client.pipeline(transaction=True) as commands:
-            commands.delete(_key(process))
-            commands.srem(PREFIX, process)
+            commands.delete(self._key(process))
+            commands.srem(self._prefix, process)
             await commands.execute()
 
     async def read(self) -> list[Posted]:
         """Return what is posted now."""
         async with translating():
-            processes = sorted(_text(name) for name in await self._client.smembers(PREFIX))
+            processes = sorted(_text(name) for name in await self._client.smembers(self._prefix))
             if not processes:
                 return []
             async with self._client.pipeline(transaction=False) as commands:
                 for process in processes:
-                    commands.get(_key(process))
-                    commands.pttl(_key(process))
+                    commands.get(self._key(process))
+                    commands.pttl(self._key(process))
                 found = await commands.execute()
             posts = dict(zip(processes, zip(found[::2], found[1::2], strict=True), strict=True))
             if gone := [process for process, (content, _) in posts.items() if content is None]:
-                await self._client.srem(PREFIX, *gone)
+                await self._client.srem(self._prefix, *gone)
         read = [_read(content, left_ms, self._kept_s) for content, left_ms in posts.values() if content is not None]
         return [posted for posted in read if posted is not None]
+
+    def _key(self, process: str) -> str:
+        return f"{self._prefix}:{process}"
 
 
 class LoadWatch:
@@ -113,7 +118,7 @@ class LoadWatch:
     async def open(cls, board: LoadBoard, every_s: float = EVERY_S, kept_s: float = KEPT_S) -> Self:
         """Start to read. Returns at once: until the first reading nothing is known."""
         watch = cls(board, every_s, kept_s)
-        watch._task = asyncio.create_task(watch._watch(), name="inference load")
+        watch._task = asyncio.create_task(watch._watch(), name="load")
         return watch
 
     def loads(self) -> list[Posted]:
@@ -138,13 +143,9 @@ class LoadWatch:
                 away = False
             except (Transient, Permanent) as error:
                 if not away:
-                    log.warning("the inference workers' queues are not known", cause=error.detail)
+                    log.warning("the workers' queues are not known", cause=error.detail)
                 away = True
             await asyncio.sleep(self._every_s)
-
-
-def _key(process: str) -> str:
-    return f"{PREFIX}:{process}"
 
 
 def _text(name: bytes | str) -> str:

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from time import monotonic
 
 import stamina
 
 from infra.errors import Permanent, Transient
+from infra.queueing.slots import Hold, Meters, NoTurnError, Slots
 from infra.redis.load import Load
 from infra.telemetry.logs import logger
 from infra.telemetry.metrics import Metric, count
@@ -27,7 +27,6 @@ from workers.inference.outcome import Outcome
 from workers.inference.router import DEFAULT_NAMES, Plan, Step, plan
 from workers.inference.routing import Routing
 from workers.inference.settings import InferenceSettings
-from workers.inference.slots import Hold, Slots
 from workers.inference.telling import Diverged, Telling
 
 DEADLINE_PASSED = "deadline_passed"
@@ -42,6 +41,8 @@ FROM_BEFORE = "cache"
 """Stands in `served_by` of an earlier answer."""
 LONGEST_RETRY_AFTER_S = 5.0
 """A busy server that asks to wait longer is not waited for: the slot would stand idle."""
+
+METERS = Meters(Metric.INFERENCE_WAITED_SECONDS, Metric.INFERENCE_QUEUE_DEPTH, Metric.INFERENCE_ESTIMATED_WAIT_SECONDS)
 
 log = logger(__name__)
 
@@ -61,7 +62,7 @@ class Answerer:
             raise ValueError("an answerer has at least one backend")
         self.fleet = Fleet(environments(backends, settings), Routing())
         self._settings = settings
-        self._slots = Slots(settings.concurrency, settings.weights)
+        self._slots = Slots(settings.concurrency, METERS, settings.weights)
         self._cancels = Cancels(settings.cancels_remembered_s) if cancels is None else cancels
         self._vectors = vectors
         self._earlier = earlier
@@ -122,15 +123,12 @@ class Answerer:
         request = prompt.request
         first: Member | None = planned.steps[0].member if planned.steps else None
         lane, limit = (first.name, first.limit) if first is not None else ("", None)
-        async with AsyncExitStack() as holding:
-            try:
-                async with asyncio.timeout_at(ends_at):
-                    hold = await holding.enter_async_context(
-                        self._slots.slot(request.workspace, request.accepted_at.timestamp(), lane, limit)
-                    )
-            except TimeoutError:
-                return _failed(DEADLINE_PASSED, "the deadline passed while the question waited for its turn")
-            return await self._from(planned, prompt, telling, ends_at, hold)
+        queued_at, left = request.accepted_at.timestamp(), ends_at - asyncio.get_running_loop().time()
+        try:
+            async with self._slots.slot(request.workspace, queued_at, lane, limit, within_s=left) as hold:
+                return await self._from(planned, prompt, telling, ends_at, hold)
+        except NoTurnError:
+            return _failed(DEADLINE_PASSED, "the deadline passed while the question waited for its turn")
 
     async def _from(self, planned: Plan, prompt: ChatPrompt, telling: Telling, ends_at: float, hold: Hold) -> Outcome:
         failures: list[ReplyError] = []

@@ -5,18 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
-from infra.kafka.room import POLLED, Limits
+from infra.queueing.weights import Weights
 from infra.redis.kept_answers import LONGEST_TTL_S
 from infra.settings import Settings
-
-_MIB = 1024 * 1024
-HELD = Limits(records=4_000, bytes=32 * _MIB)
-"""Prompts that wait in memory, of all partitions; one busy partition may hold half. All of them stand in the fair
-queue, so that no workspace hides behind another's; what lies beyond waits on the log in order of arrival. With five
-passages a prompt has 17 kB on the log and takes 96 kB here, its record included (measured): 32 MiB of records are about
-180 MiB, and twice that the most that the partitions can come to together."""
-TAKEN_UP = HELD.records // 2 + HELD.records // POLLED
-"""What a partition ever holds: half of the room, and one more poll."""
 
 
 class InferenceSettings(Settings):
@@ -33,7 +24,7 @@ class InferenceSettings(Settings):
     routing_every_s: float = Field(default=2, gt=0, alias="INFERENCE_ROUTING_EVERY_S")
     """How often that file is looked at."""
     concurrency: int = Field(default=4, ge=1, le=256, alias="INFERENCE_CONCURRENCY")
-    weights: Annotated[dict[str, float], NoDecode] = Field(default_factory=dict, alias="INFERENCE_WEIGHTS")
+    weights: Weights = Field(default_factory=dict, alias="INFERENCE_WEIGHTS")
     """Shares of the workspaces in the slots, as `acme=3,other=0.5`; 1 for each that is not named."""
     attempts: int = Field(default=3, ge=1, le=20, alias="INFERENCE_ATTEMPTS")
     """Tries of one prompt at one backend, all before its deadline."""
@@ -52,21 +43,6 @@ class InferenceSettings(Settings):
     """A delta is published when so many characters are together, or so many seconds after the last one."""
     cancels_remembered_s: float = Field(default=600, ge=1, alias="INFERENCE_CANCELS_REMEMBERED_S")
     """At least the longest deadline: a cancel can come before its prompt."""
-
-    @field_validator("weights", mode="before")
-    @classmethod
-    def _shares(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        parts = [part.partition("=") for part in value.split(",") if part.strip()]
-        return {name.strip(): share.strip() for name, _, share in parts}
-
-    @field_validator("weights")
-    @classmethod
-    def _positive(cls, value: dict[str, float]) -> dict[str, float]:
-        if any(not 0 < share < float("inf") for share in value.values()):
-            raise ValueError("a share is a number above 0")
-        return value
 
 
 class OpenAISettings(Settings):

@@ -15,6 +15,7 @@ from infra.kafka.worker import Delivery
 from infra.models.opening import open_encoder
 from infra.models.settings import EncoderSettings
 from infra.objects.store import ObjectStore
+from infra.queueing.heartbeat import Heartbeat
 from infra.redis.client import open_redis
 from infra.redis.kept_answers import KeptAnswers
 from infra.redis.load import LoadBoard
@@ -32,7 +33,6 @@ from workers.inference.cancels import Cancels
 from workers.inference.deltas import Deltas, Send
 from workers.inference.earlier import Earlier
 from workers.inference.embed import LateVectors
-from workers.inference.heartbeat import Heartbeat
 from workers.inference.outcome import Outcome
 from workers.inference.reply import delta_of
 from workers.inference.settings import EarlierSettings, InferenceSettings
@@ -102,7 +102,7 @@ async def open_tools() -> AsyncIterator[Tools]:
         resources.push_async_callback(follower.close)
         await _heard(follower)
         if redis is not None:
-            heartbeat = await Heartbeat.open(LoadBoard(redis), answerer.load)
+            heartbeat = await Heartbeat.open(LoadBoard(redis, "inference"), answerer.load)
             resources.push_async_callback(heartbeat.close)
         yield Tools(answerer, settings, publisher)
 

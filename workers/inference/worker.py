@@ -11,11 +11,11 @@ from collections.abc import Iterable
 
 from infra.errors import Permanent
 from infra.kafka.worker import Delivery, Outgoing, Worker
+from infra.queueing.held import HELD, TAKEN_UP
 from schemas.chat import ChatPrompt
 from schemas.dead_letters import Reason
 from topics.catalogue import CHAT_CANCELS, CHAT_PROMPTS, CHAT_REPLIES, INTERACTIONS
 from workers.inference.reply import interaction_of, reply_of
-from workers.inference.settings import HELD, TAKEN_UP
 from workers.inference.tools import WORKER, Tools, open_tools, told
 
 worker = Worker(WORKER, tools=open_tools, publishes=(CHAT_REPLIES, INTERACTIONS), follows=(CHAT_CANCELS,), limits=HELD)

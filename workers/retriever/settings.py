@@ -6,14 +6,11 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
+from infra.queueing.weights import Weights
 from infra.settings import Settings
 
-CONCURRENCY = 8
-"""Requests of one partition that are retrieved at once; what waits is the encoder and the vector store, not this."""
-
-
 ENCODED_AT_ONCE = 2
-"""Embedding requests of one partition that are encoded at once, their slices in turn."""
+"""Slices of embedding requests that are encoded at once."""
 ROUNDING = 1e-6
 MOST_SYSTEM = 0.5
 DEFAULT_SHARES: Mapping[str, float] = {"system": 0.25, "memory": 0.0, "retrieved": 0.75, "history": 0.25}
@@ -24,6 +21,10 @@ the policy; the others are of what policy and question leave, and are 1 together
 class RetrieverSettings(Settings):
     """How candidates are found, fused and shown to a language model. Defaults as measured in decision 0005."""
 
+    concurrency: int = Field(default=8, ge=1, le=256, alias="RETRIEVER_CONCURRENCY")
+    """Questions that are searched for at once."""
+    weights: Weights = Field(default_factory=dict, alias="INFERENCE_WEIGHTS")
+    """Shares of the workspaces in these turns too: as `acme=3,other=0.5`; 1 for each that is not named."""
     candidates: int = Field(default=100, ge=1, le=1_000, alias="RETRIEVER_CANDIDATES")
     """Length of the dense and of the sparse list that are fused."""
     dense_weight: float = Field(default=0.5, ge=0, le=1, alias="RETRIEVER_DENSE_WEIGHT")

@@ -6,12 +6,13 @@ import numpy as np
 
 from infra.models.encoder import Encoder, FloatArray
 from infra.postgres.indexes import Index
+from infra.queueing.slots import NoTurnError, Slots
 from schemas.chat import Embeddings
 from schemas.embedding import EmbeddingRequest
 from schemas.event import now
 
 SLICE = 32
-"""Texts encoded before others have their turn: the encoder is shared with the embedder and with questions."""
+"""Texts encoded in one turn: the encoder is shared with other workspaces, the embedder and questions."""
 
 
 class UnknownModelError(Exception):
@@ -25,9 +26,12 @@ class LateError(Exception):
 class Vectoriser:
     """Encodes with the model of the live index, on the side that is asked for."""
 
-    def __init__(self, live: Callable[[], Awaitable[Index]], encoder_of: Callable[[Index], Encoder]) -> None:
+    def __init__(
+        self, live: Callable[[], Awaitable[Index]], encoder_of: Callable[[Index], Encoder], turns: Slots
+    ) -> None:
         self._live = live
         self._encoder_of = encoder_of
+        self._turns = turns
 
     async def vectors(self, request: EmbeddingRequest) -> tuple[Embeddings, int]:
         """Return the vectors of the texts, and how many tokens were read (0 where the encoder does not count).
@@ -42,10 +46,15 @@ class Vectoriser:
         rows: list[FloatArray] = []
         tokens = 0
         for texts in slices:
-            if now() >= request.deadline:
+            left_s = (request.deadline - now()).total_seconds()
+            if left_s <= 0:
                 raise LateError
-            rows.append(await _encoded(encoder, texts, request.use))
-            tokens += await encoder.count_tokens(texts)
+            try:
+                async with self._turns.slot(request.workspace, request.accepted_at.timestamp(), within_s=left_s):
+                    rows.append(await _encoded(encoder, texts, request.use))
+                    tokens += await encoder.count_tokens(texts)
+            except NoTurnError as error:
+                raise LateError from error
         whole = np.concatenate(rows).astype("<f4")
         return Embeddings(model=index.model, dimension=encoder.dimension, vectors=whole.tobytes()), tokens
 

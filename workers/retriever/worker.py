@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 from infra.errors import Permanent
 from infra.kafka.worker import Delivery, Outgoing, Worker
+from infra.queueing.held import HELD, TAKEN_UP
+from infra.queueing.slots import NoTurnError
 from infra.telemetry.logs import logger
 from schemas.chat import ChatReply, ChatRequest
 from schemas.embedding import EmbeddingRequest
@@ -26,22 +28,24 @@ from workers.retriever.reply import (
     vectors_for,
 )
 from workers.retriever.retrieve import Retrieved
-from workers.retriever.settings import CONCURRENCY, ENCODED_AT_ONCE
 from workers.retriever.tools import Tools, open_tools
 from workers.retriever.vectors import LateError, UnknownModelError
 
 log = logger(__name__)
-worker = Worker("retriever", tools=open_tools, publishes=(CHAT_PROMPTS, CHAT_REPLIES))
+worker = Worker("retriever", tools=open_tools, publishes=(CHAT_PROMPTS, CHAT_REPLIES), limits=HELD)
 
 
-@worker.handles_each(CHAT_REQUESTS, concurrency=CONCURRENCY)
+@worker.handles_each(CHAT_REQUESTS, concurrency=TAKEN_UP)
 async def retrieve(delivery: Delivery[ChatRequest], tools: Tools) -> Iterable[Outgoing]:
     """Search, then hand over or reply. An expired or refused request is answered too: somebody waits."""
     request = delivery.body
-    if now() >= request.deadline:
+    left_s = (request.deadline - now()).total_seconds()
+    if left_s <= 0:
         return [_reply(failure(request, DEADLINE_PASSED, "the deadline had passed before the search began"), delivery)]
     try:
-        found = await tools.retriever.retrieve(request) if request.retrieve else Retrieved.of(request)
+        found = await _found(request, tools, left_s) if request.retrieve else Retrieved.of(request)
+    except NoTurnError:
+        return [_reply(failure(request, DEADLINE_PASSED, "the deadline passed while the search waited"), delivery)]
     except Permanent as error:
         log.warning("a search is refused", cause=error.detail, reason=error.reason)
         return [_reply(failure(request, SEARCH_REFUSED, "the index refuses this search: check its filters"), delivery)]
@@ -50,7 +54,13 @@ async def retrieve(delivery: Delivery[ChatRequest], tools: Tools) -> Iterable[Ou
     return [Outgoing(CHAT_PROMPTS, prompt_of(request, found, tools.budget, delivery.origin), delivery)]
 
 
-@worker.handles_each(EMBEDDING_REQUESTS, concurrency=ENCODED_AT_ONCE)
+async def _found(request: ChatRequest, tools: Tools, left_s: float) -> Retrieved:
+    """Search when it is the workspace's turn: one with a flood of questions delays no other's. Raises NoTurnError."""
+    async with tools.searches.slot(request.workspace, request.accepted_at.timestamp(), within_s=left_s):
+        return await tools.retriever.retrieve(request)
+
+
+@worker.handles_each(EMBEDDING_REQUESTS, concurrency=TAKEN_UP)
 async def encode(delivery: Delivery[EmbeddingRequest], tools: Tools) -> Iterable[Outgoing]:
     """Encode, or say why not."""
     request = delivery.body

@@ -4,16 +4,17 @@ import pytest
 from redis.asyncio import Redis
 
 from infra.errors import Transient
-from infra.redis.load import PREFIX, Load, LoadBoard, LoadWatch, Queued
+from infra.redis.load import PREFIXES, Load, LoadBoard, LoadWatch, Queued
 from tests.eventually import eventually
 from tests.live.redis.conftest import Valkey
 
 BUSY = Load(4, 1.5, {"acme": Queued(7, 4, 2.0), "größe": Queued(1, 0)})
 IDLE = Load(2, None)
+PREFIX = PREFIXES["inference"]
 
 
 async def test_what_is_posted_is_read_with_its_age_until_it_ends(client: Redis) -> None:
-    board = LoadBoard(client)
+    board = LoadBoard(client, "inference")
     assert await board.read() == []
     await board.post("host:1", BUSY)
     await board.post("host:2", IDLE)
@@ -27,8 +28,8 @@ async def test_what_is_posted_is_read_with_its_age_until_it_ends(client: Redis) 
 
 
 async def test_a_worker_that_fell_silent_is_forgotten(client: Redis) -> None:
-    await LoadBoard(client, kept_s=0.2).post("host:1", BUSY)
-    board = LoadBoard(client)
+    await LoadBoard(client, "inference", kept_s=0.2).post("host:1", BUSY)
+    board = LoadBoard(client, "inference")
 
     async def forgotten() -> bool:
         return await board.read() == []
@@ -37,8 +38,15 @@ async def test_a_worker_that_fell_silent_is_forgotten(client: Redis) -> None:
     assert await client.smembers(PREFIX) == set()
 
 
+async def test_each_stage_has_a_board_of_its_own(client: Redis) -> None:
+    await LoadBoard(client, "retriever").post("host:1", BUSY)
+    await LoadBoard(client, "inference").post("host:1", IDLE)
+    assert [posted.load for posted in await LoadBoard(client, "retriever").read()] == [BUSY]
+    assert [posted.load for posted in await LoadBoard(client, "inference").read()] == [IDLE]
+
+
 async def test_what_is_not_ours_is_left_out(client: Redis) -> None:
-    board = LoadBoard(client)
+    board = LoadBoard(client, "inference")
     await board.post("host:1", BUSY)
     await client.set(f"{PREFIX}:host:2", b'{"slots": "many"}', px=1_000)
     await client.sadd(PREFIX, "host:2")
@@ -46,7 +54,7 @@ async def test_what_is_not_ours_is_left_out(client: Redis) -> None:
 
 
 async def test_a_watch_follows_and_knows_nothing_while_the_server_is_away(client: Redis, own_valkey: Valkey) -> None:
-    board = LoadBoard(client)
+    board = LoadBoard(client, "inference")
     watch = await LoadWatch.open(board, every_s=0.02, kept_s=1)
     try:
         await board.post("host:1", BUSY)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from gateway.queueing import Known, Queue, estimated_wait_s
 from infra.redis.load import Load, Posted, Queued
+from tests.chats import request
 from tests.unit.gateway.conftest import KEY, OTHER_KEY, Door, assert_problem
 from tests.unit.gateway.test_asking import answering
 
@@ -90,9 +91,9 @@ class Clock:
 
 def test_what_was_sent_since_the_workers_told_is_counted_until_it_ends() -> None:
     clock, posts = Clock(), [posted(age_s=0.3)]
-    queue = Queue(lambda: posts, clock)
+    queue = Queue(lambda: posts, clock=clock)
     before = queue.wait_s("acme")
-    with queue.entered("acme"), queue.entered("acme"):
+    with queue.entered(request()), queue.entered(request()):
         assert before == pytest.approx(0.5)
         assert queue.wait_s("acme") == pytest.approx(1.5)
         # The workers know of both by now, and of one more: nothing is counted twice.
@@ -125,10 +126,43 @@ async def test_a_flood_is_told_when_to_come_back_and_another_workspace_is_answer
     assert (await door.client.post(path, json=body, headers=other)).status_code == 200
 
 
-async def test_a_search_waits_for_no_slot(door: Door) -> None:
-    answering(door)
-    door.connections.queue = Queue(lambda: [posted(acme=10_000)])
+async def test_a_search_waits_for_no_answer_and_a_bare_question_for_no_search(door: Door) -> None:
+    answering(door, text="Yes.")
+    flood = [posted(acme=10_000)]
+    bare = ASK | {"retrieve": False}
+    door.connections.queue = Queue(lambda: flood)
     assert (await door.client.post("/v1/search", json={"query": "who?"})).status_code == 200
+    assert (await door.client.post("/v1/chat", json=bare)).status_code == 429
+    door.connections.queue = Queue(searching=lambda: flood)
+    assert_problem(await door.client.post("/v1/search", json={"query": "who?"}), 429, "overloaded")
+    assert (await door.client.post("/v1/chat", json=ASK)).status_code == 429
+    assert (await door.client.post("/v1/chat", json=bare)).status_code == 200
+
+
+def test_the_longer_of_the_two_queues_is_waited_for() -> None:
+    writing, searching = [posted(acme=3)], [posted(service_s=0.2, acme=100)]
+    queue = Queue(lambda: writing, lambda: searching)
+    assert queue.wait_s("acme", searched=True) == pytest.approx(101 * 0.2 / 4)
+    assert queue.wait_s("acme") == pytest.approx(4 * 2.0 / 4)
+    assert queue.wait_s("acme", searched=True, answered=False) == pytest.approx(101 * 0.2 / 4)
+    searching[:] = [posted(service_s=0.2, acme=1)]
+    assert queue.wait_s("acme", searched=True) == pytest.approx(4 * 2.0 / 4)
+    searching.clear()
+    assert queue.wait_s("acme", searched=True, answered=False) is None
+
+
+def test_what_waits_for_its_answer_has_been_searched_for() -> None:
+    clock = Clock()
+    writing, searching = [posted(acme=2)], [posted(service_s=0.2)]
+    queue = Queue(lambda: writing, lambda: searching, clock)
+    with queue.entered(request()), queue.entered(request()):
+        clock.now += 10
+        assert queue.wait_s("acme", searched=True, answered=False) == pytest.approx(0.2 / 4)
+        writing[:] = [posted()]
+        assert queue.wait_s("acme", searched=True, answered=False) == pytest.approx(3 * 0.2 / 4)
+    with queue.entered(request(purpose="search")), queue.entered(request(retrieve=False)):
+        assert queue.wait_s("acme") == pytest.approx(2 * 2.0 / 4)
+        assert queue.wait_s("acme", searched=True, answered=False) == pytest.approx(2 * 0.2 / 4)
 
 
 async def test_nothing_known_refuses_nobody(door: Door) -> None:
@@ -156,7 +190,7 @@ async def test_a_refused_key_may_be_used_again(door: Door) -> None:
 async def test_an_answered_question_stands_in_nobodys_way(door: Door) -> None:
     answering(door, text="Yes.")
     clock = Clock()
-    queue = door.connections.queue = Queue(lambda: [posted()], clock)
+    queue = door.connections.queue = Queue(lambda: [posted()], clock=clock)
     for _ in range(3):
         assert (await door.client.post("/v1/chat", json=ASK)).status_code == 200
     assert queue.wait_s("acme") == pytest.approx(0.5)

@@ -1,31 +1,44 @@
 """From a question to a cited answer: both workers' handlers with the tools that the environment opens."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from infra.errors import Transient
+from infra.kafka.codec import decode, new_envelope
+from infra.kafka.producer import Publisher
+from infra.kafka.runtime import Runtime, Timing
+from infra.objects.store import ObjectStore
 from infra.postgres.indexes import Index, register
-from schemas.chat import ChatPrompt, ChatReply, ChatRequest
+from schemas.chat import ChatPrompt, ChatReply, ChatRequest, ReplyTo
 from schemas.ids import document_id
 from tests.chats import request
 from tests.databases import fresh_database
 from tests.deliveries import delivery
 from tests.events import document
 from tests.live.workers.retriever.library import Library
+from topics.catalogue import CHAT_REPLIES, CHAT_REQUESTS
 from workers.inference.settings import InferenceSettings
 from workers.inference.tools import Tools as Answering
 from workers.inference.tools import open_answerer
 from workers.inference.worker import infer
 from workers.retriever.live import Encoders, LiveIndex
 from workers.retriever.tools import Tools, open_tools
-from workers.retriever.worker import retrieve
+from workers.retriever.worker import retrieve, worker
 
 KEYS = "Secrets live in the vault. Signing keys are rotated every ninety days. Ask the platform team for access."
 BREAD = "Sourdough needs flour, water and salt. Bake it for forty minutes in a hot oven."
+
+QUICK = Timing(session_s=6, heartbeat_s=0.2, poll_s=0.1)
+REPLIES_IN = 4
+FLOOD = 200
 
 Pool = asyncpg.Pool  # the class itself is generic in its stubs alone
 Environment = dict[str, str]
@@ -133,3 +146,66 @@ async def test_a_model_that_is_not_open_here_waits_for_the_operator(library: Lib
     for index in (Index("i", "c", "other-model", dimension), Index("i", "c", library.encoder.model_id, 2)):
         with pytest.raises(Transient, match="RETRIEVER_FURTHER_ENCODERS"):
             encoders.of(index)
+
+
+@asynccontextmanager
+async def replies_from_now_on(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        consumer.assign([TopicPartition(CHAT_REPLIES.name, REPLIES_IN)])
+        await consumer.seek_to_end()
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+async def before_single(consumer: AIOKafkaConsumer, gateway: str, objects: ObjectStore) -> int:
+    """Return how many replies `gateway` had before the single workspace's."""
+    replies = 0
+    async for record in consumer:
+        reply = await decode(record, CHAT_REPLIES, objects)
+        if reply is not None and reply.body.gateway == gateway:
+            if reply.body.workspace == "single":
+                break
+            replies += 1
+    return replies
+
+
+@pytest.fixture
+async def publisher(
+    kafka: Environment, environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Publisher]:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka["KAFKA_BOOTSTRAP_SERVERS"])
+    opened = await Publisher.open([kafka["KAFKA_BOOTSTRAP_SERVERS"]], ObjectStore.open((tmp_path / "kept").as_uri()))
+    yield opened
+    await opened.close()
+
+
+async def test_a_single_search_overtakes_another_workspaces_flood(
+    library: Library, pool: Pool, publisher: Publisher, kafka: Environment, tmp_path: Path
+) -> None:
+    """All on the log before the worker starts, the single one last, in one partition: the hardest case."""
+    await library.add(document(BREAD, workspace="flood"), document(KEYS, workspace="single"))
+    await register(pool, Index("test-index", library.collection, library.encoder.model_id, library.encoder.dimension))
+    bootstrap, gateway = kafka["KAFKA_BOOTSTRAP_SERVERS"], f"gateway-{uuid4()}"
+    objects = ObjectStore.open((tmp_path / "kept").as_uri())
+    for workspace in (*["flood"] * FLOOD, "single"):
+        asked = request(
+            f"Bread or keys, {uuid4()}?",
+            workspace=workspace,
+            purpose="search",
+            conversation_id=uuid4(),
+            reply_to=ReplyTo(partition=REPLIES_IN, gateway=gateway),
+        )
+        envelope = new_envelope(asked, id=asked.request_id, source="/test")
+        await publisher.publish(CHAT_REQUESTS, asked, envelope, partition=0)
+    runtime = Runtime(worker, [bootstrap], publisher, objects, timing=QUICK)
+    async with replies_from_now_on(bootstrap) as consumer:
+        running = asyncio.create_task(runtime.run())
+        try:
+            came_before = await asyncio.wait_for(before_single(consumer, gateway, objects), 90)
+        finally:
+            runtime.stop()
+            await running
+    assert came_before < FLOOD / 4

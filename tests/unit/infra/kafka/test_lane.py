@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from aiokafka import TopicPartition
+from structlog.testing import capture_logs
 
 from infra.errors import Permanent, Transient
 from infra.kafka.codec import Encoded, encode, new_envelope
@@ -16,6 +17,7 @@ from infra.kafka.retry import Backoff
 from infra.kafka.waiting import waiting
 from infra.kafka.worker import Delivery, Each, Micro, Outgoing, Subscription
 from infra.objects.store import ObjectStore
+from infra.telemetry.metrics import REGISTRY
 from schemas.dead_letters import DeadLetter, Reason
 from schemas.raw import RawEvent
 from tests.events import raw_event
@@ -112,6 +114,25 @@ async def test_a_down_dependency_fills_no_dead_letters_and_commits_nothing(tmp_p
     assert bench.lane.progress.committable is None
     await eventually(lambda: bench.lane.progress.committable == 1)
     assert bench.publisher.letters() == []
+    await bench.lane.close(1)
+
+
+async def test_many_that_wait_for_one_dependency_are_counted_each_and_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.kafka.handling.SAID_EVERY_S", 3_600.0)
+    labels = {"worker": "tested", "dependency": "qdrant"}
+    before = REGISTRY.get_sample_value("millrace_retries_total", labels) or 0.0
+    bench = Bench(tmp_path, Each(concurrency=50))
+    names = [f"record {number}" for number in range(50)]
+    bench.script = {name: [Transient("qdrant", "down"), Transient("qdrant", "down")] for name in names}
+    bench.script["record 0"].insert(0, KeyError("a bug"))
+    with capture_logs() as logs:
+        await bench.offer(*names)
+        await eventually(lambda: bench.lane.progress.committable == 50)
+    said = [entry["dependency"] for entry in logs if entry["event"] == "trying again"]
+    assert sorted(said) == ["handler", "qdrant"]
+    assert (REGISTRY.get_sample_value("millrace_retries_total", labels) or 0.0) == before + 100
     await bench.lane.close(1)
 
 

@@ -1,3 +1,5 @@
+import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import cast
 from uuid import UUID
@@ -9,15 +11,17 @@ from infra.errors import Permanent, Transient
 from infra.models.encoder import Encoder, FloatArray, Use
 from infra.models.hashed import HashEncoder
 from infra.postgres.indexes import Index
+from infra.queueing.slots import Slots
 from schemas.chat import ChatReply, ReplyTo
 from schemas.dead_letters import Reason
 from schemas.embedding import EmbeddingRequest
 from schemas.event import now
 from tests.deliveries import delivery
+from tests.eventually import eventually
 from topics.catalogue import CHAT_REPLIES
 from workers.retriever.prompt import Budget
 from workers.retriever.retrieve import Retriever
-from workers.retriever.tools import Tools
+from workers.retriever.tools import SEARCHES, SLICES, Tools
 from workers.retriever.vectors import SLICE, Vectoriser
 from workers.retriever.worker import encode
 
@@ -49,12 +53,14 @@ def asked(*texts: str, within: float = 60, **fields: object) -> EmbeddingRequest
     return EmbeddingRequest.model_validate({**values, **fields})
 
 
-async def replied(request: EmbeddingRequest, encoder: Encoder | None = None) -> ChatReply:
+async def replied(request: EmbeddingRequest, encoder: Encoder | None = None, turns: Slots | None = None) -> ChatReply:
     async def live() -> Index:
         return LIVE
 
-    vectoriser = Vectoriser(live, lambda index: encoder or HashEncoder())
-    (published,) = await encode(delivery(request), Tools(cast(Retriever, None), Budget(), vectoriser))
+    vectoriser = Vectoriser(live, lambda index: encoder or HashEncoder(), turns or Slots(2, SLICES))
+    (published,) = await encode(
+        delivery(request), Tools(cast(Retriever, None), Budget(), vectoriser, Slots(2, SEARCHES))
+    )
     assert (published.topic, published.partition) == (CHAT_REPLIES, 3)
     body = published.body
     assert isinstance(body, ChatReply)
@@ -111,3 +117,39 @@ async def test_a_text_that_the_encoder_refuses_is_told() -> None:
 async def test_an_encoder_that_is_away_is_waited_for() -> None:
     with pytest.raises(Transient):
         await replied(asked("mill"), Failing(Transient("encoder", "away")))
+
+
+class Held(HashEncoder):
+    """Encodes when it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: list[str] = []
+        self.release = asyncio.Event()
+
+    async def _vectors(self, texts: Sequence[str], use: Use) -> FloatArray:
+        self.begun.append(texts[0].split()[0])
+        await self.release.wait()
+        return await super()._vectors(texts, use)
+
+
+async def test_many_texts_of_one_workspace_delay_another_by_one_slice() -> None:
+    encoder, turns = Held(), Slots(1, SLICES)
+    many = asked(*[f"acme {number}" for number in range(3 * SLICE)])
+    busy = asyncio.create_task(replied(many, encoder, turns))
+    await eventually(lambda: encoder.begun)
+    single = asyncio.create_task(replied(asked("globex", workspace="globex"), encoder, turns))
+    await eventually(lambda: turns.depth == 1)
+    encoder.release.set()
+    await asyncio.gather(busy, single)
+    assert encoder.begun == ["acme", "globex", "acme", "acme"]
+
+
+async def test_texts_whose_deadline_passes_in_the_queue_are_answered_then() -> None:
+    encoder, turns = Held(), Slots(1, SLICES)
+    busy = asyncio.create_task(replied(asked("acme"), encoder, turns))
+    await eventually(lambda: encoder.begun)
+    reply = await replied(asked("late", within=0.05), encoder, turns)
+    assert (reply.error and reply.error.code, encoder.begun) == ("deadline_passed", ["acme"])
+    encoder.release.set()
+    await busy

@@ -1,3 +1,5 @@
+import asyncio
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import cast
 from uuid import UUID
@@ -6,15 +8,18 @@ import pytest
 
 from infra.errors import Permanent, Transient
 from infra.kafka.worker import Each, Outgoing
+from infra.queueing.held import TAKEN_UP
+from infra.queueing.slots import Slots
 from schemas.chat import ChatPrompt, ChatReply, ChatRequest
 from schemas.dead_letters import Reason
 from tests.chats import passage, request
 from tests.deliveries import delivery
+from tests.eventually import eventually
 from topics.catalogue import CHAT_PROMPTS, CHAT_REPLIES, CHAT_REQUESTS, EMBEDDING_REQUESTS
 from workers.retriever.budget import Budget
 from workers.retriever.question import Question
 from workers.retriever.retrieve import Retrieved, Retriever
-from workers.retriever.tools import Tools
+from workers.retriever.tools import SEARCHES, Tools
 from workers.retriever.vectors import Vectoriser
 from workers.retriever.worker import retrieve, worker
 
@@ -35,9 +40,13 @@ class Finding:
         return self.result
 
 
+def tools_of(finding: "Finding", slots: int = 2) -> Tools:
+    return Tools(cast(Retriever, finding), Budget(), cast(Vectoriser, None), Slots(slots, SEARCHES))
+
+
 async def handled(asked: ChatRequest, result: Retrieved | Exception = FOUND) -> tuple[Outgoing, int]:
     finding = Finding(result)
-    (published,) = await retrieve(delivery(asked), Tools(cast(Retriever, finding), Budget(), cast(Vectoriser, None)))
+    (published,) = await retrieve(delivery(asked), tools_of(finding))
     return published, finding.asked
 
 
@@ -98,6 +107,53 @@ async def test_without_retrieval_nothing_is_searched() -> None:
     assert body.messages[-1].content == "Tell a joke."
 
 
+class Held(Finding):
+    """Searches until it is let go, and remembers for whom in which order."""
+
+    def __init__(self) -> None:
+        super().__init__(FOUND)
+        self.order: list[str] = []
+        self.release = asyncio.Event()
+
+    async def retrieve(self, request: ChatRequest) -> Retrieved:
+        self.order.append(request.workspace)
+        await self.release.wait()
+        return await super().retrieve(request)
+
+
+async def test_a_flood_of_one_workspace_delays_another_by_one_search() -> None:
+    finding = Held()
+    tools = tools_of(finding, slots=1)
+
+    def ask(workspace: str, number: int) -> asyncio.Task[Iterable[Outgoing]]:
+        return asyncio.create_task(retrieve(delivery(request(f"{number}?", workspace=workspace)), tools))
+
+    flood = [ask("acme", number) for number in range(5)]
+    await eventually(lambda: tools.searches.depth == 4)
+    single = ask("globex", 5)
+    await eventually(lambda: tools.searches.depth == 5)
+    # What is not searched for waits for nobody.
+    (published,) = await retrieve(delivery(request("Tell a joke.", retrieve=False)), tools)
+    assert published.topic is CHAT_PROMPTS
+    finding.release.set()
+    await asyncio.gather(single, *flood)
+    assert finding.order == ["acme", "globex", "acme", "acme", "acme", "acme"]
+
+
+async def test_a_question_whose_deadline_passes_in_the_queue_is_answered_then() -> None:
+    finding = Held()
+    tools = tools_of(finding, slots=1)
+    first = asyncio.create_task(retrieve(delivery(request("1?")), tools))
+    await eventually(lambda: finding.order)
+    (published,) = await retrieve(delivery(request("2?", within=timedelta(seconds=0.05))), tools)
+    assert isinstance(published.body, ChatReply)
+    assert published.body.error is not None
+    assert published.body.error.code == "deadline_passed"
+    finding.release.set()
+    await first
+    assert finding.order == ["acme"]
+
+
 async def test_a_redelivery_gives_the_same_prompt() -> None:
     asked = request("How?")
     first, second = await handled(asked), await handled(asked)
@@ -107,6 +163,6 @@ async def test_a_redelivery_gives_the_same_prompt() -> None:
 
 def test_the_worker_says_what_it_does() -> None:
     modes = {subscription.topic: subscription.mode for subscription in worker.subscriptions}
-    assert modes == {CHAT_REQUESTS: Each(8), EMBEDDING_REQUESTS: Each(2)}
+    assert modes == {CHAT_REQUESTS: Each(TAKEN_UP), EMBEDDING_REQUESTS: Each(TAKEN_UP)}
     assert set(worker.publishes) == {CHAT_PROMPTS, CHAT_REPLIES}
     assert UUID(int=1) == FOUND.passages[0].document_id

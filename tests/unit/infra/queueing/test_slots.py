@@ -3,9 +3,11 @@ import asyncio
 import pytest
 
 from infra.kafka.waiting import Waiting, enter
-from infra.telemetry.metrics import REGISTRY
+from infra.queueing.slots import Meters, NoTurnError, Slots
+from infra.telemetry.metrics import REGISTRY, Metric
 from tests.eventually import eventually
-from workers.inference.slots import Slots
+
+METERS = Meters(Metric.INFERENCE_WAITED_SECONDS, Metric.INFERENCE_QUEUE_DEPTH, Metric.INFERENCE_ESTIMATED_WAIT_SECONDS)
 
 
 class Clock:
@@ -27,7 +29,7 @@ def shown(name: str) -> float:
 
 
 async def test_no_more_than_the_slots_are_held_and_turns_alternate() -> None:
-    slots, release, order = Slots(1), asyncio.Event(), list[str]()
+    slots, release, order = Slots(1, METERS), asyncio.Event(), list[str]()
     tasks = [asyncio.create_task(held(slots, "a", release, order, at)) for at in range(4)]
     await eventually(lambda: order == ["a"])
     tasks.append(asyncio.create_task(held(slots, "b", release, order)))
@@ -41,7 +43,7 @@ async def test_no_more_than_the_slots_are_held_and_turns_alternate() -> None:
 
 async def test_the_estimated_wait_counts_those_before_and_the_mean_turn() -> None:
     clock = Clock()
-    slots, release = Slots(2, clock=clock), asyncio.Event()
+    slots, release = Slots(2, METERS, clock=clock), asyncio.Event()
     assert slots.estimated_wait_s == 0
     tasks = [asyncio.create_task(held(slots, "a", release, [])) for _ in range(5)]
     await eventually(lambda: slots.depth == 3)
@@ -51,12 +53,16 @@ async def test_the_estimated_wait_counts_those_before_and_the_mean_turn() -> Non
 
 
 async def test_who_stops_waiting_leaves_the_queue() -> None:
-    slots, release, order = Slots(1), asyncio.Event(), list[str]()
+    slots, release, order = Slots(1, METERS), asyncio.Event(), list[str]()
     first = asyncio.create_task(held(slots, "a", release, order))
     await eventually(lambda: order == ["a"])
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await held(slots, "b", release, order)
+    assert slots.depth == 0
+    with pytest.raises(NoTurnError):
+        async with slots.slot("b", 0.0, within_s=0.01):
+            pass
     assert slots.depth == 0
     release.set()
     await first
@@ -65,7 +71,7 @@ async def test_who_stops_waiting_leaves_the_queue() -> None:
 
 
 async def test_a_slot_given_to_somebody_who_just_left_goes_on() -> None:
-    slots, release, order = Slots(1), asyncio.Event(), list[str]()
+    slots, release, order = Slots(1, METERS), asyncio.Event(), list[str]()
 
     async def ending() -> None:
         await held(slots, "a", release, order)
@@ -85,7 +91,7 @@ async def test_a_slot_given_to_somebody_who_just_left_goes_on() -> None:
 
 
 async def test_a_failure_inside_gives_the_slot_back() -> None:
-    slots = Slots(1)
+    slots = Slots(1, METERS)
     with pytest.raises(ZeroDivisionError):
         async with slots.slot("a", 0.0):
             raise ZeroDivisionError
@@ -94,7 +100,7 @@ async def test_a_failure_inside_gives_the_slot_back() -> None:
 
 
 async def test_a_partition_given_up_takes_back_those_that_wait_and_lets_the_others_finish() -> None:
-    slots, release, order = Slots(1), asyncio.Event(), list[str]()
+    slots, release, order = Slots(1, METERS), asyncio.Event(), list[str]()
     begun: list[str] = []
     partition = Waiting(lambda: begun.append("begun"))
 
@@ -120,7 +126,7 @@ async def test_a_partition_given_up_takes_back_those_that_wait_and_lets_the_othe
 
 @pytest.mark.parametrize("waiting", [1, 3])
 async def test_a_slot_that_falls_free_in_the_step_in_which_its_next_holder_gives_up_goes_on(waiting: int) -> None:
-    slots, release, order = Slots(1), asyncio.Event(), list[str]()
+    slots, release, order = Slots(1, METERS), asyncio.Event(), list[str]()
     holder = asyncio.create_task(held(slots, "a", release, order))
     await eventually(lambda: order == ["a"])
     leaving = [asyncio.create_task(held(slots, "b", release, order, at)) for at in range(waiting)]
@@ -145,7 +151,7 @@ async def laned(slots: Slots, lane: str, release: asyncio.Event, order: list[str
 
 
 async def test_a_full_backend_keeps_no_slot_from_questions_for_another() -> None:
-    slots, release, order = Slots(3), asyncio.Event(), list[str]()
+    slots, release, order = Slots(3, METERS), asyncio.Event(), list[str]()
     tasks = [asyncio.create_task(laned(slots, lane, release, order)) for lane in ("x", "x", "x", "y")]
     await eventually(lambda: order == ["x", "y"])
     assert slots.depth == 2
@@ -158,7 +164,7 @@ async def test_a_full_backend_keeps_no_slot_from_questions_for_another() -> None
 
 
 async def test_a_full_backend_makes_the_wait_longer_whatever_slots_are_free() -> None:
-    slots, release, order = Slots(8), asyncio.Event(), list[str]()
+    slots, release, order = Slots(8, METERS), asyncio.Event(), list[str]()
     assert slots.load().slots == 8
     tasks = [asyncio.create_task(laned(slots, "x", release, order, 2)) for _ in range(5)]
     await eventually(lambda: slots.depth == 3)
@@ -171,7 +177,7 @@ async def test_a_full_backend_makes_the_wait_longer_whatever_slots_are_free() ->
 
 
 async def test_who_moves_on_gives_its_place_back_and_goes_before_newcomers() -> None:
-    slots, release, order = Slots(4), asyncio.Event(), list[str]()
+    slots, release, order = Slots(4, METERS), asyncio.Event(), list[str]()
     held_y = asyncio.create_task(laned(slots, "y", release, order))
     await eventually(lambda: order == ["y"])
 
@@ -191,7 +197,7 @@ async def test_who_moves_on_gives_its_place_back_and_goes_before_newcomers() -> 
 
 
 async def test_who_gives_up_moving_leaves_no_place_taken() -> None:
-    slots, release, order = Slots(4), asyncio.Event(), list[str]()
+    slots, release, order = Slots(4, METERS), asyncio.Event(), list[str]()
     held_y = asyncio.create_task(laned(slots, "y", release, order))
     await eventually(lambda: order == ["y"])
     with pytest.raises(TimeoutError):

@@ -39,7 +39,7 @@ class Heartbeat:
     async def open(cls, board: Board, load: Callable[[], Load], every_s: float = EVERY_S) -> Self:
         """Start to post. Returns at once."""
         heartbeat = cls(board, load, every_s)
-        heartbeat._task = asyncio.create_task(heartbeat._beat(), name="inference load")
+        heartbeat._task = asyncio.create_task(heartbeat._beat(), name="load")
         return heartbeat
 
     async def close(self) -> None:

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from workers.inference.turns import FIRST_GUESS_S, Turns
+from infra.queueing.turns import FIRST_GUESS_S, Turns
 
 
 class Mill:

@@ -1,16 +1,31 @@
-"""Bounds how many answers are written at once, and gives the slots out in fair turns."""
+"""Bounds how much is done at once (searches, answers), and gives the slots out in fair turns."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from time import monotonic
 
 from infra.kafka.waiting import waiting
+from infra.queueing.lanes import Lanes
+from infra.queueing.service import Service
+from infra.queueing.turns import Turn, Turns
 from infra.redis.load import Load, Queued
 from infra.telemetry.metrics import Metric, gauge, observe
-from workers.inference.lanes import Lanes
-from workers.inference.service import Service
-from workers.inference.turns import Turn, Turns
+
+
+@dataclass(frozen=True, slots=True)
+class Meters:
+    """The metrics that show a queue."""
+
+    waited: Metric
+    depth: Metric
+    estimated_wait: Metric
+    labels: tuple[str, ...] = ()
+
+
+class NoTurnError(Exception):
+    """The time that was given for waiting is over."""
 
 
 class Hold:
@@ -42,8 +57,13 @@ class Slots:
     """`slots` turns at once; who is next is decided by `Turns`, among those whose backend has room."""
 
     def __init__(
-        self, slots: int, weights: Mapping[str, float] | None = None, clock: Callable[[], float] = monotonic
+        self,
+        slots: int,
+        meters: Meters,
+        weights: Mapping[str, float] | None = None,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
+        self._meters = meters
         self._slots = slots
         self._free = slots
         self._turns: Turns[asyncio.Future[Turn]] = Turns(weights)
@@ -75,17 +95,24 @@ class Slots:
 
     @asynccontextmanager
     async def slot(
-        self, workspace: str, accepted_at: float, lane: str = "", limit: int | None = None
+        self,
+        workspace: str,
+        accepted_at: float,
+        lane: str = "",
+        limit: int | None = None,
+        *,
+        within_s: float | None = None,
     ) -> AsyncIterator[Hold]:
         """Wait for a turn and hold a slot inside the context. `accepted_at` orders the questions of a workspace.
 
         At most `limit` answers are written in `lane` at once: while it is full, questions for other lanes go first.
+        Raises NoTurnError if its turn has not come within `within_s` seconds; None waits for ever.
         """
         queued_at = self._clock()
         self._lanes.limit(lane, limit)
-        turn = await self._turn(workspace, accepted_at, lane)
+        turn = await self._turn(workspace, accepted_at, lane, within_s)
         started = self._clock()
-        observe(Metric.INFERENCE_WAITED_SECONDS, started - queued_at)
+        observe(self._meters.waited, started - queued_at, *self._meters.labels)
         hold = Hold(lane, self._lanes, self._give)
         try:
             yield hold
@@ -95,15 +122,18 @@ class Slots:
             self._service.took(took_s)
             self._end(turn, took_s)
 
-    async def _turn(self, workspace: str, accepted_at: float, lane: str) -> Turn:
+    async def _turn(self, workspace: str, accepted_at: float, lane: str, within_s: float | None) -> Turn:
         given: asyncio.Future[Turn] = asyncio.get_running_loop().create_future()
         waiter = self._turns.join(workspace, accepted_at, given, lane)
         self._give()
         try:
             with waiting():
-                # Shielded: a future cancelled with its task could not be given the turn, which would be lost.
-                return given.result() if given.done() else await asyncio.shield(given)
-        except asyncio.CancelledError:
+                if given.done():
+                    return given.result()
+                async with asyncio.timeout(within_s):
+                    # Shielded: a future cancelled with its task could not be given the turn, which would be lost.
+                    return await asyncio.shield(given)
+        except (asyncio.CancelledError, TimeoutError) as error:
             if given.done():
                 # Given and cancelled in one step of the loop: the slot must go on to the next.
                 self._lanes.leave(lane)
@@ -111,6 +141,8 @@ class Slots:
             else:
                 self._turns.leave(waiter)
                 self._report()
+            if isinstance(error, TimeoutError):
+                raise NoTurnError from error
             raise
 
     def _end(self, turn: Turn, took_s: float | None) -> None:
@@ -130,5 +162,5 @@ class Slots:
         self._report()
 
     def _report(self) -> None:
-        gauge(Metric.INFERENCE_QUEUE_DEPTH, self.depth)
-        gauge(Metric.INFERENCE_ESTIMATED_WAIT_SECONDS, self.estimated_wait_s)
+        gauge(self._meters.depth, self.depth, *self._meters.labels)
+        gauge(self._meters.estimated_wait, self.estimated_wait_s, *self._meters.labels)

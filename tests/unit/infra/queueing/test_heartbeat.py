@@ -3,11 +3,14 @@ import asyncio
 import pytest
 
 from infra.errors import Transient
+from infra.queueing.heartbeat import Heartbeat
+from infra.queueing.service import Service
+from infra.queueing.slots import Meters, Slots
 from infra.redis.load import Load, Queued
+from infra.telemetry.metrics import Metric
 from tests.eventually import eventually
-from workers.inference.heartbeat import Heartbeat
-from workers.inference.service import Service
-from workers.inference.slots import Slots
+
+METERS = Meters(Metric.INFERENCE_WAITED_SECONDS, Metric.INFERENCE_QUEUE_DEPTH, Metric.INFERENCE_ESTIMATED_WAIT_SECONDS)
 
 
 class Board:
@@ -28,7 +31,7 @@ class Board:
 
 
 async def test_it_tells_what_is_at_work_and_what_waits_and_takes_it_back_at_the_end() -> None:
-    slots, release, board = Slots(1, {"a": 2.0}), asyncio.Event(), Board()
+    slots, release, board = Slots(1, METERS, {"a": 2.0}), asyncio.Event(), Board()
 
     async def answer(workspace: str) -> None:
         async with slots.slot(workspace, 0.0):
@@ -50,7 +53,7 @@ async def test_it_tells_what_is_at_work_and_what_waits_and_takes_it_back_at_the_
 async def test_a_board_that_is_away_is_tried_again() -> None:
     board = Board()
     board.away = True
-    heartbeat = await Heartbeat.open(board, Slots(1).load, every_s=0.01)
+    heartbeat = await Heartbeat.open(board, Slots(1, METERS).load, every_s=0.01)
     await asyncio.sleep(0)
     board.away = False
     await eventually(lambda: board.posts)

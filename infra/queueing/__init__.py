@@ -1,0 +1,1 @@
+"""Fair turns between workspaces at what is scarce: searches, encoders, answers."""
