@@ -7,7 +7,7 @@ the wait is not known, and every question is admitted: its deadline still holds.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
 
@@ -87,19 +87,18 @@ class Underway:
         """When each was admitted, by workspace, oldest first."""
         self._serial = 0
 
-    @contextmanager
-    def entered(self, workspace: str) -> Iterator[None]:
-        """Count a question of `workspace`, inside the context."""
+    def enter(self, workspace: str) -> int:
+        """Count a question of `workspace`; return the number by which it leaves."""
         self._serial += 1
-        serial = self._serial
-        self._asked.setdefault(workspace, {})[serial] = self._clock()
-        try:
-            yield
-        finally:
-            own = self._asked[workspace]
-            del own[serial]
-            if not own:
-                del self._asked[workspace]
+        self._asked.setdefault(workspace, {})[self._serial] = self._clock()
+        return self._serial
+
+    def leave(self, workspace: str, number: int) -> None:
+        """Count it no more."""
+        own = self._asked[workspace]
+        del own[number]
+        if not own:
+            del self._asked[workspace]
 
     def unheard(self, heard: Sequence[Known], age_s: float) -> dict[str, int]:
         """Return the questions per workspace that workers cannot have told of whose oldest post is `age_s` old.
@@ -150,12 +149,15 @@ class Queue:
     @contextmanager
     def entered(self, request: ChatRequest) -> Iterator[None]:
         """Count a question as being answered, inside the context."""
-        with ExitStack() as stack:
-            if _answered(request):
-                stack.enter_context(self._answered.entered(request.workspace))
-            if request.retrieve:
-                stack.enter_context(self._searched.entered(request.workspace))
+        queues = [self._answered] if _answered(request) else []
+        if request.retrieve:
+            queues.append(self._searched)
+        entered = [(queue, queue.enter(request.workspace)) for queue in queues]
+        try:
             yield
+        finally:
+            for queue, number in entered:
+                queue.leave(request.workspace, number)
 
     def wait_s(self, workspace: str, *, searched: bool = False, answered: bool = True) -> float | None:
         """Return the estimated seconds until an answer to `workspace` begins; None if nobody knows.

@@ -240,12 +240,14 @@ class Runtime(Generic[Tools]):
 
     async def give_up(self, partitions: Iterable[TopicPartition], grace_s: float) -> None:
         """Finish what is at work in `partitions`, commit it, forget them."""
-        given = [partition for partition in partitions if partition in self._lanes]
-        await asyncio.gather(*(self._lanes[partition].close(grace_s) for partition in given))
+        given = {partition: self._lanes[partition] for partition in partitions if partition in self._lanes}
+        await asyncio.gather(*(lane.close(grace_s) for lane in given.values()))
         await self.commit(given)
-        for partition in given:
-            del self._lanes[partition]
-            self._committed.pop(partition, None)
+        for partition, lane in given.items():
+            # A stop may meet a rebalance, and each gives the same lanes up: what the other forgot is gone already.
+            if self._lanes.get(partition) is lane:
+                del self._lanes[partition]
+                self._committed.pop(partition, None)
 
     async def forget_strays(self) -> None:
         """Drop lanes that a poll made of an assignment already given up: their records come again."""
@@ -264,12 +266,14 @@ class Runtime(Generic[Tools]):
         consuming = [task for task in self._tasks if not task.get_name().endswith(" commit")]
         for task in consuming:
             task.cancel()
-        if self._lanes:
-            await self.give_up(list(self._lanes), self._timing.stop_grace_s)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
-            await self._membership.leave()
+            if self._lanes:
+                await self.give_up(list(self._lanes), self._timing.stop_grace_s)
         finally:
-            await self._resources.aclose()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            try:
+                await self._membership.leave()
+            finally:
+                await self._resources.aclose()

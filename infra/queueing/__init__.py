@@ -1,1 +1,0 @@
-"""Fair turns between workspaces at what is scarce: searches, encoders, answers."""

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from infra.errors import Permanent, Transient
@@ -218,6 +219,21 @@ async def test_members_that_come_and_go_lose_nothing(
     await publish(publisher, topic, [f"c{number}" for number in range(50)])
     await eventually(lambda: len(effects.seen) == 150, within=40)
     await eventually(lambda: committed_is(bootstrap, worker.group_id, topic.name, 150))
+
+
+async def test_a_stop_that_meets_a_rebalance_gives_each_partition_up_once(
+    start: Start, publisher: Publisher, topic: Topic[RawEvent], bootstrap: str
+) -> None:
+    effects = Effects()
+    worker = worker_on(topic, effects)
+    runtime = await start(worker)
+    await publish(publisher, topic, [f"a{number}" for number in range(30)])
+    await eventually(lambda: len(effects.seen) == 30, within=20)
+    partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+    revoking = asyncio.create_task(runtime.give_up(partitions, 5.0))
+    await start.stop(runtime)  # type: ignore[attr-defined]
+    await revoking
+    await eventually(lambda: committed_is(bootstrap, worker.group_id, topic.name, 30))
 
 
 async def test_a_publication_to_an_unreachable_broker_fails_in_time(objects: ObjectStore) -> None:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from infra.transport import transport
+from tests.eventually import lapse
 
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -89,13 +90,17 @@ async def test_no_cookie_of_one_answer_goes_along_with_another_question() -> Non
 
 
 async def test_no_more_connections_are_open_at_once_than_told() -> None:
-    open_now, most = 0, 0
+    open_now, most, full = 0, 0, asyncio.Event()
 
     async def slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal open_now, most
         open_now += 1
         most = max(most, open_now)
-        await asyncio.sleep(0.02)
+        if open_now == 2:
+            full.set()
+        await full.wait()
+        # A head start for a third one, which must not come.
+        await lapse(0.02)
         open_now -= 1
         writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
         await writer.drain()

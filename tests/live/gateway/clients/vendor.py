@@ -4,7 +4,6 @@ It keeps to a JSON schema, calls the tools that it is offered, repeats what a to
 question. It honours `max_tokens` (in words) and `stop`, and counts words as tokens.
 """
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -14,6 +13,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
+
+from tests.eventually import lapse
 
 Body = dict[str, Any]
 
@@ -64,7 +65,7 @@ class Vendor:
         words, finish = ([], "tool_calls") if call else limited(said(body), body)
         for at, word in enumerate(words):
             if at == 1:
-                await asyncio.sleep(FIRST_WORD_S)
+                await lapse(FIRST_WORD_S)
             yield _event({"content": word})
         if call:
             whole = call["function"]["arguments"]
