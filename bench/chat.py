@@ -12,7 +12,8 @@ belongs into a virtual environment of its own; without it the comparison is left
 - `hops`: where the time of a question goes, one at a time, with `retrieve` off and on (an empty index);
 - `streams`: the gateway's memory with 1,000 streams open;
 - `fair`: what a single question is delayed by 1,000 of another workspace, where the model is the bottleneck, and where
-  searching is.
+  searching is;
+- `overload`: who is answered, refused, and left waiting, where more is asked than can be searched for in time.
 
 Every answer repeats its question, and an answer to another question ends the run. Ways alternate within a round, their
 order changes from round to round, and ratios are taken within their round; figures are medians over the rounds with
@@ -33,11 +34,15 @@ from typing import Any
 from bench.chatting.ground import Ground, ground
 from bench.chatting.hops import traced
 from bench.chatting.measure import Way, along, fair_share, open_streams, questions, warm, ways
+from bench.chatting.overload import overloaded
 from infra.telemetry import logs
 
 AT_ONCE = (1, 20, 100)
-PARTS = ("latency", "hops", "streams", "fair")
+PARTS = ("latency", "hops", "streams", "fair", "overload")
 FAIR_ANSWER_S = 0.2
+OVERLOAD = 2_500
+OVERLOAD_PER_S = 400.0
+OVERLOAD_DEADLINE_S = "5"
 SLOTS = 32
 """Answers at once, of latency and streams: an instant backend needs no more. Fair shares are measured with 4."""
 
@@ -133,6 +138,10 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         async with ground(None, told, apart=arguments.apart) as found:
             await warm(found, arguments.requests)
             figures["fair, searched"] = await fair_share(found, arguments.queued, 0.0, 5, retrieve=True)
+    if "overload" in parts:
+        told["MILLRACE_ANSWER_TIMEOUT_S"] = OVERLOAD_DEADLINE_S
+        async with ground(None, told, apart=arguments.apart) as found:
+            figures["overload"] = await overloaded(found, OVERLOAD, OVERLOAD_PER_S)
     return figures | {"load_after": os.getloadavg()}
 
 
@@ -165,7 +174,7 @@ def show(figures: dict[str, Any]) -> None:
         print(f"one at a time, {title}")
         for name, found in steps.items():
             print(f"  {found['p50_ms']:6.2f} ms p50 {found['p99_ms']:7.2f} ms p99  {name}")
-    for part in ("streams", "fair", "fair, searched"):
+    for part in ("streams", "fair", "fair, searched", "overload"):
         if part in figures:
             print(f"{part}: " + ", ".join(f"{name} {value}" for name, value in figures[part].items()))
 
