@@ -42,6 +42,7 @@ _INDEXES = (
 
 
 _TAKEN = frozenset({"Neo.ClientError.Schema.IndexWithNameAlreadyExists", "Neo.ClientError.Schema.IndexAlreadyExists"})
+_OWNED = "Neo.DatabaseError.Schema.IndexDropFailed"
 
 
 async def ensure(graph: GraphDriver) -> None:
@@ -81,7 +82,12 @@ async def _drop_left_over(graph: GraphDriver, name: str, label: str) -> None:
               RETURN name"""
     if await graph.read(left, {"name": name, "label": label}):
         log.warning("an index without its constraint is left of a crash, and made anew", index=name)
-        await _run(graph, f"DROP INDEX {name} IF EXISTS")
+        try:
+            await _run(graph, f"DROP INDEX {name} IF EXISTS")
+        except Transient as error:
+            # Another process has dropped it and made the constraint meanwhile: this index is the constraint's own.
+            if error.detail != _OWNED:
+                raise
 
 
 def node_id(workspace: str, key: str) -> str:

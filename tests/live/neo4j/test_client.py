@@ -94,7 +94,7 @@ async def test_an_index_that_a_crash_left_without_its_constraint_is_made_anew(gr
                 transaction, "CREATE CONSTRAINT page_id IF NOT EXISTS FOR (p:Page) REQUIRE p.id IS UNIQUE"
             )
         )
-    await asyncio.gather(*(ensure(graph) for _ in range(4)))
+    await asyncio.gather(*(ensure(graph) for _ in range(8)))
     owned = "SHOW INDEXES YIELD name, owningConstraint WHERE name = 'page_id' RETURN owningConstraint AS owner"
     assert await graph.read(owned, {}) == [{"owner": "page_id"}]
 
