@@ -182,13 +182,13 @@ CHAT_CANCELS = Topic(
     name="chat.cancels",
     body=ChatCancel,
     key=lambda cancel: str(cancel.request_id),
-    # Every inference process reads all of it, by manual assignment: which of them has the prompt is not known.
+    # Every such process reads all of it, by manual assignment: which of them has the question is not known.
     partitions=1,
     retention=timedelta(days=1),
     compacted=False,
     max_bytes=64 * KIB,
     producers=("gateway",),
-    consumers=("inference",),
+    consumers=("retriever", "inference"),
     purpose="questions whose asker has gone or said stop",
 )
 
@@ -214,7 +214,7 @@ INTERACTIONS = Topic(
     retention=timedelta(days=90),
     compacted=False,
     max_bytes=768 * KIB,
-    producers=("inference",),
+    producers=("retriever", "inference"),
     consumers=("archivist",),
     purpose="finished questions and answers",
 )

@@ -58,6 +58,9 @@ async def _replayed(found: "Explanation", timeout_s: float) -> dict[str, Any]:
     from infra.kafka.replaying import Replaying, stored_prompt
     from topics.catalogue import CHAT_PROMPTS
 
+    if not found.prompt_place:
+        message = "no prompt is known of this question: it ended before one was made, or is from before they were kept"
+        raise CommandError(Status.FAILED, message, code="no_prompt")
     async with open_log() as log:
         try:
             prompt = await stored_prompt(log.records, log.objects, found.prompt_place)

@@ -64,6 +64,7 @@ class LoadBoard:
     """The loads of all processes of one stage. Every method raises Transient while the server is away."""
 
     def __init__(self, client: Redis, stage: Stage, kept_s: float = KEPT_S) -> None:
+        self.stage = stage
         self._client = client
         self._prefix = PREFIXES[stage]
         self._kept_s = kept_s
@@ -143,7 +144,7 @@ class LoadWatch:
                 away = False
             except (Transient, Permanent) as error:
                 if not away:
-                    log.warning("the workers' queues are not known", cause=error.detail)
+                    log.warning("the workers' queues are not known", stage=self._board.stage, cause=error.detail)
                 away = True
             await asyncio.sleep(self._every_s)
 

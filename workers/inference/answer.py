@@ -8,6 +8,7 @@ from time import monotonic
 import stamina
 
 from infra.errors import Permanent, Transient
+from infra.queueing.cancels import AskerGone, Cancels
 from infra.queueing.slots import Hold, Meters, NoTurnError, Slots
 from infra.redis.load import Load
 from infra.telemetry.logs import logger
@@ -16,7 +17,6 @@ from schemas.chat import ChatPrompt, ReplyError
 from schemas.event import now
 from workers.inference.backends.backend import Answer, Backend, RequestRefused
 from workers.inference.breaker import Resting
-from workers.inference.cancels import AskerGone, Cancels
 from workers.inference.cite import citations_in, named
 from workers.inference.earlier import Earlier
 from workers.inference.embed import LateVectors
@@ -84,7 +84,7 @@ class Answerer:
         telling = telling or Telling()
         started = monotonic()
         try:
-            async with self._cancels.heeded(prompt.request):
+            async with self._cancels.heeded(prompt.request.workspace, prompt.request.request_id):
                 outcome = await self._in_turn(prompt, telling)
         except AskerGone:
             outcome = Outcome(ReplyError(code=CANCELLED, detail="the question was cancelled by its asker"))

@@ -1,35 +1,32 @@
 """Opens what the inference worker needs, and tells answers to those who read along."""
 
-import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
 from infra.kafka.codec import new_envelope
-from infra.kafka.follow import Follower
 from infra.kafka.producer import Publisher
 from infra.kafka.worker import Delivery
 from infra.models.opening import open_encoder
 from infra.models.settings import EncoderSettings
 from infra.objects.store import ObjectStore
+from infra.queueing.cancels import Cancels
+from infra.queueing.hearing import hearing
 from infra.queueing.heartbeat import Heartbeat
 from infra.redis.client import open_redis
 from infra.redis.kept_answers import KeptAnswers
 from infra.redis.load import LoadBoard
 from infra.settings import KafkaSettings, ObjectStoreSettings, RedisSettings, load
-from infra.telemetry.logs import logger
 from infra.telemetry.tracing import inject
 from schemas.chat import ChatPrompt
-from schemas.chat_cancel import ChatCancel
 from schemas.ids import derived_event_id
-from topics.catalogue import CHAT_CANCELS, CHAT_REPLIES
+from topics.catalogue import CHAT_REPLIES
 from workers.inference.answer import Answerer
 from workers.inference.backends.backend import Answer
 from workers.inference.backends.choice import open_backends
-from workers.inference.cancels import Cancels
 from workers.inference.deltas import Deltas, Send
 from workers.inference.earlier import Earlier
 from workers.inference.embed import LateVectors
@@ -42,9 +39,6 @@ from workers.inference.watch import begin
 WORKER = "inference"
 DELTA_PATIENCE_S = 5.0
 """How long a delta waits for the broker before the same one is sent again."""
-CANCELS_WITHIN_S = 10.0
-"""How long the first prompt waits until earlier cancels are known."""
-log = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,35 +79,16 @@ async def open_tools() -> AsyncIterator[Tools]:
     settings = load(InferenceSettings)
     kafka = load(KafkaSettings)
     objects = ObjectStore.open(load(ObjectStoreSettings).url)
-    cancels = Cancels(settings.cancels_remembered_s)
     async with AsyncExitStack() as resources:
+        cancels = await resources.enter_async_context(hearing(kafka, objects, settings.cancels_remembered_s))
         redis = await _redis(resources)
         answerer = await resources.enter_async_context(open_answerer(cancels, redis))
         publisher = await Publisher.open(kafka.bootstrap, objects, DELTA_PATIENCE_S)
         resources.push_async_callback(publisher.close)
-        # What was cancelled while no worker ran is heard too: its prompt is delivered again.
-        follower = await Follower.open(
-            kafka.bootstrap,
-            CHAT_CANCELS,
-            objects,
-            lambda delivery: cancels.hear(delivery.body),
-            back_s=settings.cancels_remembered_s,
-        )
-        resources.push_async_callback(follower.close)
-        await _heard(follower)
         if redis is not None:
             heartbeat = await Heartbeat.open(LoadBoard(redis, "inference"), answerer.load)
             resources.push_async_callback(heartbeat.close)
         yield Tools(answerer, settings, publisher)
-
-
-async def _heard(follower: Follower[ChatCancel]) -> None:
-    """Wait until what was cancelled before is known: else the prompts that wait are answered for nobody. A broker that
-    is away delivers no prompts either.
-    """
-    with suppress(TimeoutError):
-        async with asyncio.timeout(CANCELS_WITHIN_S):
-            await follower.wait_ready()
 
 
 async def told(delivery: Delivery[ChatPrompt], tools: Tools) -> tuple[Outcome, int]:

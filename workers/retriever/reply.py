@@ -1,8 +1,13 @@
 """Replies that end at the retriever."""
 
-from schemas.chat import ChatReply, ChatRequest, Embeddings, Passage, ReplyError, Usage
+from schemas.chat import ChatMessage, ChatReply, ChatRequest, Embeddings, Passage, ReplyError, Usage
 from schemas.embedding import EmbeddingRequest
+from schemas.envelope import Origin
+from schemas.event import now
+from schemas.interactions import Interaction, Parameters
+from workers.retriever.question import read_question
 
+CANCELLED = "cancelled"
 DEADLINE_PASSED = "deadline_passed"
 SEARCH_REFUSED = "search_refused"
 TEXT_REFUSED = "text_refused"
@@ -24,6 +29,23 @@ def vectors_for(request: EmbeddingRequest, embeddings: Embeddings, tokens: int) 
 def failure(request: ChatRequest | EmbeddingRequest, code: str, detail: str) -> ChatReply:
     """Return an error reply: `code` is stable, `detail` a sentence for people."""
     return _ending(request).model_copy(update={"kind": "error", "error": ReplyError(code=code, detail=detail)})
+
+
+def unanswered(request: ChatRequest, reply: ChatReply, request_at: Origin) -> Interaction:
+    """Return what history keeps of a question that ends here with `reply`, an error: asked it was."""
+    return Interaction(
+        workspace=request.workspace,
+        request_id=request.request_id,
+        conversation_id=request.conversation_id,
+        question=ChatMessage(role="user", content=read_question(request.messages).asked),
+        answer="",
+        served_by=reply.served_by,
+        error=reply.error,
+        asked_at=request.accepted_at,
+        answered_at=now(),
+        request_at=str(request_at),
+        parameters=Parameters(**{name: getattr(request, name) for name in Parameters.model_fields}),
+    )
 
 
 def _ending(request: ChatRequest | EmbeddingRequest) -> ChatReply:

@@ -25,6 +25,8 @@ class RetrieverSettings(Settings):
     """Questions that are searched for at once."""
     weights: Weights = Field(default_factory=dict, alias="INFERENCE_WEIGHTS")
     """Shares of the workspaces in these turns too: as `acme=3,other=0.5`; 1 for each that is not named."""
+    cancels_remembered_s: float = Field(default=600, ge=1, alias="INFERENCE_CANCELS_REMEMBERED_S")
+    """At least the longest deadline: a cancel can come before its question."""
     candidates: int = Field(default=100, ge=1, le=1_000, alias="RETRIEVER_CANDIDATES")
     """Length of the dense and of the sparse list that are fused."""
     dense_weight: float = Field(default=0.5, ge=0, le=1, alias="RETRIEVER_DENSE_WEIGHT")

@@ -8,14 +8,17 @@ from redis.asyncio import Redis
 
 from infra.models.opening import open_encoder
 from infra.models.settings import EncoderSettings
+from infra.objects.store import ObjectStore
 from infra.postgres.pool import open_pool
 from infra.qdrant.client import open_client
+from infra.queueing.cancels import Cancels
+from infra.queueing.hearing import hearing
 from infra.queueing.heartbeat import Heartbeat
 from infra.queueing.slots import Meters, Slots
 from infra.redis.client import open_redis
 from infra.redis.load import LoadBoard
 from infra.redis.query_vectors import QueryVectors
-from infra.settings import PostgresSettings, QdrantSettings, RedisSettings, load
+from infra.settings import KafkaSettings, ObjectStoreSettings, PostgresSettings, QdrantSettings, RedisSettings, load
 from infra.telemetry.metrics import Metric
 from workers.retriever.budget import Budget
 from workers.retriever.embed import QuestionEmbedder
@@ -36,11 +39,16 @@ SEARCHES, SLICES = (
 
 
 class Tools:
-    """A retriever with the turns at it, the budget of prompts made of what it finds, and the encoder by itself."""
+    """A retriever with the turns at it, the budget of prompts made of what it finds, the encoder by itself, and who has
+    gone.
+    """
 
-    def __init__(self, retriever: Retriever, budget: Budget, vectoriser: Vectoriser, searches: Slots) -> None:
+    def __init__(
+        self, retriever: Retriever, budget: Budget, vectoriser: Vectoriser, searches: Slots, cancels: Cancels
+    ) -> None:
         self.retriever = retriever
         self.searches = searches
+        self.cancels = cancels
         self.budget = budget
         self.vectoriser = vectoriser
 
@@ -49,6 +57,7 @@ class Tools:
 async def open_tools() -> AsyncIterator[Tools]:
     """Yield the tools as the environment says. Raises SettingsError, EncoderError, Transient."""
     settings = load(RetrieverSettings)
+    kafka, objects = load(KafkaSettings), ObjectStore.open(load(ObjectStoreSettings).url)
     wanted = load(EncoderSettings)
     further = [wanted.model_copy(update={"encoder": name}) for name in settings.further_encoders]
     async with AsyncExitStack() as resources:
@@ -70,7 +79,8 @@ async def open_tools() -> AsyncIterator[Tools]:
             resources.push_async_callback(heartbeat.close)
         budget = Budget(settings.prompt_tokens, settings.characters_per_token, settings.prompt_shares)
         encoding = Slots(ENCODED_AT_ONCE, SLICES, settings.weights)
-        yield Tools(retriever, budget, Vectoriser(live, encoder_of, encoding), searches)
+        cancels = await resources.enter_async_context(hearing(kafka, objects, settings.cancels_remembered_s))
+        yield Tools(retriever, budget, Vectoriser(live, encoder_of, encoding), searches, cancels)
 
 
 async def _redis(resources: AsyncExitStack) -> Redis | None:

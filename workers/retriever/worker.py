@@ -2,29 +2,34 @@
 
 consumes   chat.requests        key: workspace/conversation
            embedding.requests   key: workspace/request
+           chat.cancels         in every process, without a group
 publishes  chat.prompts         the question with its passages, for the inference worker
            chat.replies         of a search the passages; the vectors; of a request that cannot be served the reason
+           interactions         the chat questions that end here, with the reason: they belong to their conversations
 """
 
 from collections.abc import Iterable
 
 from infra.errors import Permanent
 from infra.kafka.worker import Delivery, Outgoing, Worker
+from infra.queueing.cancels import AskerGone
 from infra.queueing.held import HELD, TAKEN_UP
 from infra.queueing.slots import NoTurnError
 from infra.telemetry.logs import logger
 from schemas.chat import ChatReply, ChatRequest
 from schemas.embedding import EmbeddingRequest
 from schemas.event import now
-from topics.catalogue import CHAT_PROMPTS, CHAT_REPLIES, CHAT_REQUESTS, EMBEDDING_REQUESTS
+from topics.catalogue import CHAT_CANCELS, CHAT_PROMPTS, CHAT_REPLIES, CHAT_REQUESTS, EMBEDDING_REQUESTS, INTERACTIONS
 from workers.retriever.prompt import prompt_of
 from workers.retriever.reply import (
+    CANCELLED,
     DEADLINE_PASSED,
     SEARCH_REFUSED,
     TEXT_REFUSED,
     UNKNOWN_MODEL,
     failure,
     passages_for,
+    unanswered,
     vectors_for,
 )
 from workers.retriever.retrieve import Retrieved
@@ -32,7 +37,13 @@ from workers.retriever.tools import Tools, open_tools
 from workers.retriever.vectors import LateError, UnknownModelError
 
 log = logger(__name__)
-worker = Worker("retriever", tools=open_tools, publishes=(CHAT_PROMPTS, CHAT_REPLIES), limits=HELD)
+worker = Worker(
+    "retriever",
+    tools=open_tools,
+    publishes=(CHAT_PROMPTS, CHAT_REPLIES, INTERACTIONS),
+    follows=(CHAT_CANCELS,),
+    limits=HELD,
+)
 
 
 @worker.handles_each(CHAT_REQUESTS, concurrency=TAKEN_UP)
@@ -41,22 +52,31 @@ async def retrieve(delivery: Delivery[ChatRequest], tools: Tools) -> Iterable[Ou
     request = delivery.body
     left_s = (request.deadline - now()).total_seconds()
     if left_s <= 0:
-        return [_reply(failure(request, DEADLINE_PASSED, "the deadline had passed before the search began"), delivery)]
+        return _ended(DEADLINE_PASSED, "the deadline had passed before the search began", delivery)
     try:
         found = await _found(request, tools, left_s) if request.retrieve else Retrieved.of(request)
+    except AskerGone:
+        return _ended(CANCELLED, "the question was cancelled by its asker", delivery)
     except NoTurnError:
-        return [_reply(failure(request, DEADLINE_PASSED, "the deadline passed while the search waited"), delivery)]
+        return _ended(DEADLINE_PASSED, "the deadline passed while the search waited", delivery)
     except Permanent as error:
         log.warning("a search is refused", cause=error.detail, reason=error.reason)
-        return [_reply(failure(request, SEARCH_REFUSED, "the index refuses this search: check its filters"), delivery)]
+        return _ended(SEARCH_REFUSED, "the index refuses this search: check its filters", delivery)
     if request.purpose == "search":
         return [_reply(passages_for(request, found.passages), delivery)]
     return [Outgoing(CHAT_PROMPTS, prompt_of(request, found, tools.budget, delivery.origin), delivery)]
 
 
 async def _found(request: ChatRequest, tools: Tools, left_s: float) -> Retrieved:
-    """Search when it is the workspace's turn: one with a flood of questions delays no other's. Raises NoTurnError."""
-    async with tools.searches.slot(request.workspace, request.accepted_at.timestamp(), within_s=left_s):
+    """Search when it is the workspace's turn: one with a flood of questions delays no other's.
+
+    Raises NoTurnError, and AskerGone for a question that nobody waits for any more: its turn goes to the next.
+    """
+    workspace, queued_at = request.workspace, request.accepted_at.timestamp()
+    async with (
+        tools.cancels.heeded(workspace, request.request_id),
+        tools.searches.slot(workspace, queued_at, within_s=left_s),
+    ):
         return await tools.retriever.retrieve(request)
 
 
@@ -65,7 +85,10 @@ async def encode(delivery: Delivery[EmbeddingRequest], tools: Tools) -> Iterable
     """Encode, or say why not."""
     request = delivery.body
     try:
-        reply = vectors_for(request, *await tools.vectoriser.vectors(request))
+        async with tools.cancels.heeded(request.workspace, request.request_id):
+            reply = vectors_for(request, *await tools.vectoriser.vectors(request))
+    except AskerGone:
+        reply = failure(request, CANCELLED, "the request was cancelled by its asker")
     except UnknownModelError as error:
         reply = failure(request, UNKNOWN_MODEL, f"the live index was made with {error}")
     except LateError:
@@ -74,6 +97,15 @@ async def encode(delivery: Delivery[EmbeddingRequest], tools: Tools) -> Iterable
         log.warning("texts are refused", cause=error.detail, reason=error.reason)
         reply = failure(request, TEXT_REFUSED, "the encoder refuses one of these texts")
     return [_reply(reply, delivery)]
+
+
+def _ended(code: str, detail: str, delivery: Delivery[ChatRequest]) -> list[Outgoing]:
+    request = delivery.body
+    reply = failure(request, code, detail)
+    published = [_reply(reply, delivery)]
+    if request.purpose == "chat" and request.replay_of is None:
+        published.append(Outgoing(INTERACTIONS, unanswered(request, reply, delivery.origin), delivery))
+    return published
 
 
 def _reply(reply: ChatReply, delivery: Delivery[ChatRequest] | Delivery[EmbeddingRequest]) -> Outgoing:

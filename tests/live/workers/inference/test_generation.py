@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 
+from infra.queueing.cancels import Cancels
 from schemas.chat import ChatPrompt, Generation, ReplyError
 from schemas.chat_cancel import ChatCancel
 from tests.chats import passage, prompt
@@ -19,7 +20,6 @@ from tests.eventually import eventually
 from tests.smollm2 import Model, smollm2
 from workers.inference.answer import Answerer, Outcome
 from workers.inference.backends.backend import Answer
-from workers.inference.cancels import Cancels
 from workers.inference.telling import Telling
 from workers.inference.tools import open_answerer
 

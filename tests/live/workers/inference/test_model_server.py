@@ -7,6 +7,7 @@ from time import monotonic
 
 import pytest
 
+from infra.queueing.cancels import Cancels
 from infra.telemetry.metrics import REGISTRY
 from schemas.chat import ChatPrompt, ReplyError, Usage
 from schemas.chat_cancel import ChatCancel
@@ -15,7 +16,6 @@ from tests.eventually import eventually
 from tests.live.workers.inference.conftest import PIECES, ModelServer
 from workers.inference.answer import Answerer, Outcome
 from workers.inference.backends.backend import Answer
-from workers.inference.cancels import Cancels
 from workers.inference.telling import Telling
 from workers.inference.tools import open_answerer
 

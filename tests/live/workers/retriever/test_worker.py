@@ -18,13 +18,14 @@ from infra.kafka.runtime import Runtime, Timing
 from infra.objects.store import ObjectStore
 from infra.postgres.indexes import Index, register
 from schemas.chat import ChatPrompt, ChatReply, ChatRequest, ReplyTo
+from schemas.chat_cancel import ChatCancel
 from schemas.ids import document_id
 from tests.chats import request
 from tests.databases import fresh_database
 from tests.deliveries import delivery
 from tests.events import document
 from tests.live.workers.retriever.library import Library
-from topics.catalogue import CHAT_REPLIES, CHAT_REQUESTS
+from topics.catalogue import CHAT_CANCELS, CHAT_REPLIES, CHAT_REQUESTS
 from workers.inference.settings import InferenceSettings
 from workers.inference.tools import Tools as Answering
 from workers.inference.tools import open_answerer
@@ -51,12 +52,15 @@ async def pool(postgres: Environment) -> AsyncIterator[Pool]:
 
 
 @pytest.fixture
-async def environment(
-    pool: Pool, postgres: Environment, valkey: Environment, door: Environment, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def servers(valkey: Environment, door: Environment, kafka: Environment, tmp_path: Path) -> Environment:
+    return valkey | door | kafka | {"OBJECT_STORE_URL": (tmp_path / "kept").as_uri()}
+
+
+@pytest.fixture
+async def environment(pool: Pool, postgres: Environment, servers: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a worker's process finds in its environment, on a database of this test."""
     database = await pool.fetchval("select current_database()")
-    for name, value in (valkey | door).items():
+    for name, value in servers.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("POSTGRES_DSN", urlunsplit(urlsplit(postgres["POSTGRES_DSN"])._replace(path=f"/{database}")))
     monkeypatch.setenv("MILLRACE_ENCODER", "minilm")
@@ -173,13 +177,24 @@ async def before_single(consumer: AIOKafkaConsumer, gateway: str, objects: Objec
 
 
 @pytest.fixture
-async def publisher(
-    kafka: Environment, environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Publisher]:
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka["KAFKA_BOOTSTRAP_SERVERS"])
+async def publisher(kafka: Environment, environment: None, tmp_path: Path) -> AsyncIterator[Publisher]:
     opened = await Publisher.open([kafka["KAFKA_BOOTSTRAP_SERVERS"]], ObjectStore.open((tmp_path / "kept").as_uri()))
     yield opened
     await opened.close()
+
+
+async def ask(publisher: Publisher, workspace: str, gateway: str) -> ChatRequest:
+    """Put a search on the log, into the same partition as all others."""
+    asked = request(
+        f"Bread or keys, {uuid4()}?",
+        workspace=workspace,
+        purpose="search",
+        conversation_id=uuid4(),
+        reply_to=ReplyTo(partition=REPLIES_IN, gateway=gateway),
+    )
+    envelope = new_envelope(asked, id=asked.request_id, source="/test")
+    await publisher.publish(CHAT_REQUESTS, asked, envelope, partition=0)
+    return asked
 
 
 async def test_a_single_search_overtakes_another_workspaces_flood(
@@ -191,15 +206,7 @@ async def test_a_single_search_overtakes_another_workspaces_flood(
     bootstrap, gateway = kafka["KAFKA_BOOTSTRAP_SERVERS"], f"gateway-{uuid4()}"
     objects = ObjectStore.open((tmp_path / "kept").as_uri())
     for workspace in (*["flood"] * FLOOD, "single"):
-        asked = request(
-            f"Bread or keys, {uuid4()}?",
-            workspace=workspace,
-            purpose="search",
-            conversation_id=uuid4(),
-            reply_to=ReplyTo(partition=REPLIES_IN, gateway=gateway),
-        )
-        envelope = new_envelope(asked, id=asked.request_id, source="/test")
-        await publisher.publish(CHAT_REQUESTS, asked, envelope, partition=0)
+        await ask(publisher, workspace, gateway)
     runtime = Runtime(worker, [bootstrap], publisher, objects, timing=QUICK)
     async with replies_from_now_on(bootstrap) as consumer:
         running = asyncio.create_task(runtime.run())
@@ -209,3 +216,37 @@ async def test_a_single_search_overtakes_another_workspaces_flood(
             runtime.stop()
             await running
     assert came_before < FLOOD / 4
+
+
+async def test_what_was_cancelled_while_no_worker_ran_is_not_searched_for(
+    library: Library, pool: Pool, publisher: Publisher, kafka: Environment, tmp_path: Path
+) -> None:
+    await library.add(document(BREAD, workspace="gone"), document(KEYS, workspace="single"))
+    await register(pool, Index("test-index", library.collection, library.encoder.model_id, library.encoder.dimension))
+    bootstrap, gateway = kafka["KAFKA_BOOTSTRAP_SERVERS"], f"gateway-{uuid4()}"
+    objects = ObjectStore.open((tmp_path / "kept").as_uri())
+    asked = await ask(publisher, "gone", gateway)
+    cancel = ChatCancel(workspace=asked.workspace, request_id=asked.request_id, reason="disconnected")
+    await publisher.publish(CHAT_CANCELS, cancel, new_envelope(cancel, id=uuid4(), source="/test"))
+    # Nobody cancels for another workspace.
+    other = await ask(publisher, "single", gateway)
+    foreign = ChatCancel(workspace="gone", request_id=other.request_id, reason="disconnected")
+    await publisher.publish(CHAT_CANCELS, foreign, new_envelope(foreign, id=uuid4(), source="/test"))
+    runtime = Runtime(worker, [bootstrap], publisher, objects, timing=QUICK)
+    replies: dict[str, ChatReply] = {}
+    async with replies_from_now_on(bootstrap) as consumer:
+        running = asyncio.create_task(runtime.run())
+        try:
+            async with asyncio.timeout(60):
+                async for record in consumer:
+                    reply = await decode(record, CHAT_REPLIES, objects)
+                    if reply is not None and reply.body.gateway == gateway:
+                        replies[reply.body.workspace] = reply.body
+                    if len(replies) == len(("gone", "single")):
+                        break
+        finally:
+            runtime.stop()
+            await running
+    assert replies["gone"].error is not None
+    assert replies["gone"].error.code == "cancelled"
+    assert replies["single"].passages

@@ -11,8 +11,10 @@ from infra.errors import Permanent, Transient
 from infra.models.encoder import Encoder, FloatArray, Use
 from infra.models.hashed import HashEncoder
 from infra.postgres.indexes import Index
+from infra.queueing.cancels import Cancels
 from infra.queueing.slots import Slots
 from schemas.chat import ChatReply, ReplyTo
+from schemas.chat_cancel import ChatCancel
 from schemas.dead_letters import Reason
 from schemas.embedding import EmbeddingRequest
 from schemas.event import now
@@ -53,14 +55,19 @@ def asked(*texts: str, within: float = 60, **fields: object) -> EmbeddingRequest
     return EmbeddingRequest.model_validate({**values, **fields})
 
 
-async def replied(request: EmbeddingRequest, encoder: Encoder | None = None, turns: Slots | None = None) -> ChatReply:
+async def replied(
+    request: EmbeddingRequest,
+    encoder: Encoder | None = None,
+    turns: Slots | None = None,
+    cancels: Cancels | None = None,
+) -> ChatReply:
     async def live() -> Index:
         return LIVE
 
     vectoriser = Vectoriser(live, lambda index: encoder or HashEncoder(), turns or Slots(2, SLICES))
-    (published,) = await encode(
-        delivery(request), Tools(cast(Retriever, None), Budget(), vectoriser, Slots(2, SEARCHES))
-    )
+    searches = Slots(2, SEARCHES)
+    tools = Tools(cast(Retriever, None), Budget(), vectoriser, searches, Cancels(60) if cancels is None else cancels)
+    (published,) = await encode(delivery(request), tools)
     assert (published.topic, published.partition) == (CHAT_REPLIES, 3)
     body = published.body
     assert isinstance(body, ChatReply)
@@ -153,3 +160,15 @@ async def test_texts_whose_deadline_passes_in_the_queue_are_answered_then() -> N
     assert (reply.error and reply.error.code, encoder.begun) == ("deadline_passed", ["acme"])
     encoder.release.set()
     await busy
+
+
+async def test_a_cancel_ends_the_encoding_of_what_is_left() -> None:
+    encoder, turns, cancels = Held(), Slots(1, SLICES), Cancels(60)
+    many = asked(*[f"acme {number}" for number in range(3 * SLICE)])
+    busy = asyncio.create_task(replied(many, encoder, turns, cancels))
+    await eventually(lambda: encoder.begun)
+    cancels.hear(ChatCancel(workspace=many.workspace, request_id=many.request_id))
+    reply = await asyncio.wait_for(busy, 1)
+    assert (reply.error and reply.error.code, encoder.begun) == ("cancelled", ["acme"])
+    encoder.release.set()
+    assert (await replied(asked("next", request_id=UUID(int=8)), encoder, turns, cancels)).error is None

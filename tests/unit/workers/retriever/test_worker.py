@@ -8,14 +8,17 @@ import pytest
 
 from infra.errors import Permanent, Transient
 from infra.kafka.worker import Each, Outgoing
+from infra.queueing.cancels import Cancels
 from infra.queueing.held import TAKEN_UP
 from infra.queueing.slots import Slots
 from schemas.chat import ChatPrompt, ChatReply, ChatRequest
+from schemas.chat_cancel import ChatCancel
 from schemas.dead_letters import Reason
+from schemas.interactions import Interaction
 from tests.chats import passage, request
 from tests.deliveries import delivery
 from tests.eventually import eventually
-from topics.catalogue import CHAT_PROMPTS, CHAT_REPLIES, CHAT_REQUESTS, EMBEDDING_REQUESTS
+from topics.catalogue import CHAT_CANCELS, CHAT_PROMPTS, CHAT_REPLIES, CHAT_REQUESTS, EMBEDDING_REQUESTS, INTERACTIONS
 from workers.retriever.budget import Budget
 from workers.retriever.question import Question
 from workers.retriever.retrieve import Retrieved, Retriever
@@ -41,12 +44,12 @@ class Finding:
 
 
 def tools_of(finding: "Finding", slots: int = 2) -> Tools:
-    return Tools(cast(Retriever, finding), Budget(), cast(Vectoriser, None), Slots(slots, SEARCHES))
+    return Tools(cast(Retriever, finding), Budget(), cast(Vectoriser, None), Slots(slots, SEARCHES), Cancels(60))
 
 
 async def handled(asked: ChatRequest, result: Retrieved | Exception = FOUND) -> tuple[Outgoing, int]:
     finding = Finding(result)
-    (published,) = await retrieve(delivery(asked), tools_of(finding))
+    published, *_ = await retrieve(delivery(asked), tools_of(finding))
     return published, finding.asked
 
 
@@ -145,13 +148,67 @@ async def test_a_question_whose_deadline_passes_in_the_queue_is_answered_then() 
     tools = tools_of(finding, slots=1)
     first = asyncio.create_task(retrieve(delivery(request("1?")), tools))
     await eventually(lambda: finding.order)
-    (published,) = await retrieve(delivery(request("2?", within=timedelta(seconds=0.05))), tools)
+    published, _ = await retrieve(delivery(request("2?", within=timedelta(seconds=0.05))), tools)
     assert isinstance(published.body, ChatReply)
     assert published.body.error is not None
     assert published.body.error.code == "deadline_passed"
     finding.release.set()
     await first
     assert finding.order == ["acme"]
+
+
+def cancel(asked: ChatRequest) -> ChatCancel:
+    return ChatCancel(workspace=asked.workspace, request_id=asked.request_id)
+
+
+def failed(published: Iterable[Outgoing]) -> str:
+    reply, *_ = published
+    assert isinstance(reply.body, ChatReply)
+    assert reply.body.error is not None
+    return reply.body.error.code
+
+
+async def test_a_cancel_ends_the_search_and_the_waiting_for_one_and_gives_the_turn_on() -> None:
+    finding = Held()
+    tools = tools_of(finding, slots=1)
+    asked = [request(f"{number}?", workspace=f"w{number}", request_id=UUID(int=number)) for number in range(3)]
+    searched, waiting, last = [asyncio.create_task(retrieve(delivery(each), tools)) for each in asked]
+    await eventually(lambda: tools.searches.depth == 2)
+    tools.cancels.hear(cancel(asked[1]))
+    assert failed(await asyncio.wait_for(waiting, 1)) == "cancelled"
+    assert tools.searches.depth == 1
+    tools.cancels.hear(cancel(asked[0]))
+    assert failed(await asyncio.wait_for(searched, 1)) == "cancelled"
+    await eventually(lambda: finding.order == ["w0", "w2"])
+    finding.release.set()
+    (prompt,) = await last
+    assert prompt.topic is CHAT_PROMPTS
+
+
+async def test_a_question_that_was_cancelled_before_it_came_is_not_searched_for() -> None:
+    finding, asked = Finding(FOUND), request("How?", purpose="search")
+    tools = tools_of(finding)
+    tools.cancels.hear(cancel(asked))
+    assert failed(await retrieve(delivery(asked), tools)) == "cancelled"
+    assert finding.asked == 0
+
+
+async def test_a_chat_question_that_ends_here_belongs_to_its_conversation_all_the_same() -> None:
+    asked = request("How?", purpose="chat", within=timedelta(seconds=-1))
+    _, kept = await retrieve(delivery(asked), tools_of(Finding(FOUND)))
+    assert kept.topic is INTERACTIONS
+    assert isinstance(kept.body, Interaction)
+    assert (kept.body.question.content, kept.body.answer, kept.body.prompt_at) == ("How?", "", "")
+    assert kept.body.request_at == "chat.requests:0:0"
+    assert kept.body.error is not None
+    assert kept.body.error.code == "deadline_passed"
+
+
+@pytest.mark.parametrize("told", [{"purpose": "search"}, {"purpose": "query"}, {"replay_of": UUID(int=9)}], ids=str)
+async def test_what_is_no_turn_of_a_conversation_leaves_none_behind(told: dict[str, object]) -> None:
+    asked = request("How?", within=timedelta(seconds=-1), **told)  # type: ignore[arg-type] # fields of a request
+    (reply,) = await retrieve(delivery(asked), tools_of(Finding(FOUND)))
+    assert reply.topic is CHAT_REPLIES
 
 
 async def test_a_redelivery_gives_the_same_prompt() -> None:
@@ -164,5 +221,6 @@ async def test_a_redelivery_gives_the_same_prompt() -> None:
 def test_the_worker_says_what_it_does() -> None:
     modes = {subscription.topic: subscription.mode for subscription in worker.subscriptions}
     assert modes == {CHAT_REQUESTS: Each(TAKEN_UP), EMBEDDING_REQUESTS: Each(TAKEN_UP)}
-    assert set(worker.publishes) == {CHAT_PROMPTS, CHAT_REPLIES}
+    assert set(worker.publishes) == {CHAT_PROMPTS, CHAT_REPLIES, INTERACTIONS}
+    assert worker.follows == (CHAT_CANCELS,)
     assert UUID(int=1) == FOUND.passages[0].document_id

@@ -7,11 +7,10 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from uuid import UUID
 
-from schemas.chat import ChatRequest
 from schemas.chat_cancel import ChatCancel
 
 MOST_REMEMBERED = 10_000
-"""Cancels kept for prompts that have not come yet (about 3 MB); more push out the oldest."""
+"""Cancels kept for questions that have not come yet (about 3 MB); more push out the oldest."""
 
 
 class AskerGone(Exception):  # noqa: N818 - an event, as its handler reads it
@@ -22,7 +21,7 @@ class Cancels:
     """The cancels heard lately, and the questions at work that one may concern.
 
     `remember_s` is as long as a question may be on its way here: the longest deadline. A cancel can come before its
-    prompt, which is retrieved first or was delivered to a worker that died.
+    question, which waits in the log, is retrieved first, or was delivered to a worker that died.
     """
 
     def __init__(self, remember_s: float, most: int = MOST_REMEMBERED, clock: Callable[[], float] = monotonic) -> None:
@@ -50,9 +49,9 @@ class Cancels:
                 scope.reschedule(asyncio.get_running_loop().time())
 
     @asynccontextmanager
-    async def heeded(self, request: ChatRequest) -> AsyncIterator[None]:
-        """Work inside the context, which a cancel ends. Raises AskerGone."""
-        key = (request.workspace, request.request_id)
+    async def heeded(self, workspace: str, request_id: UUID) -> AsyncIterator[None]:
+        """Work inside the context, which a cancel of that request ends. Raises AskerGone."""
+        key = (workspace, request_id)
         if self._heard.get(key, float("-inf")) > self._clock():
             raise AskerGone
         scope = asyncio.timeout(None)

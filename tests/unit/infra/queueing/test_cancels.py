@@ -3,11 +3,11 @@ from uuid import UUID
 
 import pytest
 
+from infra.queueing.cancels import AskerGone, Cancels
 from schemas.chat import ChatRequest
 from schemas.chat_cancel import ChatCancel
 from tests.chats import request
 from tests.eventually import eventually
-from workers.inference.cancels import AskerGone, Cancels
 
 
 def cancel(asked: ChatRequest, workspace: str = "acme") -> ChatCancel:
@@ -15,7 +15,7 @@ def cancel(asked: ChatRequest, workspace: str = "acme") -> ChatCancel:
 
 
 async def work(cancels: Cancels, asked: ChatRequest, log: list[str]) -> None:
-    async with cancels.heeded(asked):
+    async with cancels.heeded(asked.workspace, asked.request_id):
         log.append("begun")
         try:
             await asyncio.Event().wait()
@@ -42,14 +42,14 @@ async def test_a_cancel_that_comes_first_is_remembered_for_its_time() -> None:
     with pytest.raises(AskerGone):
         await work(cancels, asked, [])
     time[0] = 61
-    async with cancels.heeded(asked):
+    async with cancels.heeded(asked.workspace, asked.request_id):
         pass
 
 
 async def test_nobody_cancels_for_another_workspace() -> None:
     cancels, asked = Cancels(60), request()
     cancels.hear(cancel(asked, "other"))
-    async with cancels.heeded(asked):
+    async with cancels.heeded(asked.workspace, asked.request_id):
         cancels.hear(cancel(asked, "other"))
         await asyncio.sleep(0)
 
@@ -59,7 +59,7 @@ async def test_memory_is_bounded_and_the_oldest_go_first() -> None:
     for number in range(10):
         cancels.hear(ChatCancel(workspace="acme", request_id=UUID(int=number)))
     assert len(cancels) == 3
-    async with cancels.heeded(request(request_id=UUID(int=6))):
+    async with cancels.heeded("acme", UUID(int=6)):
         pass
     with pytest.raises(AskerGone):
         await work(cancels, request(request_id=UUID(int=7)), [])
@@ -77,7 +77,7 @@ async def test_what_has_expired_makes_room() -> None:
 async def test_a_time_out_of_the_work_itself_is_no_cancel() -> None:
     cancels = Cancels(60)
     with pytest.raises(TimeoutError):
-        async with cancels.heeded(request()):
+        async with cancels.heeded("acme", UUID(int=1)):
             raise TimeoutError
 
 
