@@ -5,7 +5,8 @@
 Texts are chunks of real abstracts (SciFact, MILLRACE_TEST_DATA). Ways are taken in turn, round by round, and each
 reports its best round, so that another program on the machine disturbs none of them alone; the ratio is that of
 processor time, which other programs disturb least. `with sentences` is what the embedder does: chunk and sentence
-vectors, lexical terms and payloads. sentence-transformers joins if it is importable.
+vectors, lexical terms and payloads. sentence-transformers joins if it is importable. Questions are each other's
+reference: so many of them at once, against one after the other.
 """
 
 import argparse
@@ -34,8 +35,10 @@ BUDGETS = (256, BATCH_TOKENS, 1024, 4096)
 ALONE = 50
 """Chunks of the one-by-one reference: it is slow, and its speed does not depend on how many there are."""
 QUESTION = "how does the broker elect a new leader when one dies in the cluster"
+QUESTIONS = 128
+AT_ONCE = (1, 4, 8, 16, 32)
 Way = tuple[int, Callable[[], Awaitable[object]]]
-"""How many chunks, and what to do with them."""
+"""How many chunks or questions, and what to do with them."""
 
 
 def documents(chunks: int) -> list[DocumentVersion]:
@@ -76,8 +79,26 @@ def ways(versions: list[DocumentVersion], encoders: dict[int, Encoder]) -> dict[
     return compared
 
 
+async def _asked(encoder: Encoder, at_once: int) -> None:
+    questions = iter([f"{QUESTION} {number}" for number in range(QUESTIONS)])
+
+    async def asker() -> None:
+        for question in questions:
+            await encoder.encode_query(question)
+
+    await asyncio.gather(*(asker() for _ in range(at_once)))
+
+
+def asking(encoder: Encoder) -> dict[str, Way]:
+    """Return how questions are asked, the reference first."""
+    return {
+        f"questions, {number} at once": (QUESTIONS, lambda n=number: _asked(encoder, n))  # type: ignore[misc]
+        for number in AT_ONCE
+    }
+
+
 async def _best(compared: dict[str, Way], rounds: int) -> dict[str, tuple[float, float]]:
-    """Return chunks per second, and per second of processor time, of each way: its best round of each."""
+    """Return how many per second, and per second of processor time, of each way: its best round of each."""
     best = dict.fromkeys(compared, (0.0, 0.0))
     for _ in range(rounds):
         for name, (chunks, work) in compared.items():
@@ -128,6 +149,7 @@ async def measure(chunks: int, rounds: int) -> dict[str, Any]:
         "question_ms": round(question, 1),
         "question_while_ingesting_ms": round(busy, 1),
         "chunks_per_s": await _best(compared, rounds),
+        "questions_per_s": await _best(asking(default), rounds),
     }
 
 
@@ -142,12 +164,13 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(found))
         return
-    speeds = found.pop("chunks_per_s")
-    _, reference = speeds["one by one"]
+    parts = {unit: found.pop(f"{unit}_per_s") for unit in ("chunks", "questions")}
     for name, value in found.items():
         print(f"{name:32} {value}")
-    for name, (speed, thrift) in speeds.items():
-        print(f"{name:32} {speed:7.1f} chunks/s {thrift:7.1f} per CPU second {thrift / reference:6.2f}x")
+    for unit, speeds in parts.items():
+        _, reference = next(iter(speeds.values()))
+        for name, (speed, thrift) in speeds.items():
+            print(f"{name:32} {speed:7.1f} {unit}/s {thrift:7.1f} per CPU second {thrift / reference:6.2f}x")
 
 
 if __name__ == "__main__":

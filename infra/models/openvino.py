@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from infra.models.batches import by_length
 from infra.models.bert import BertFolder, Model, build, read_folder
 from infra.models.encoder import Encoder, EncoderError, FloatArray, Use
+from infra.models.gathering import Gathering
 from infra.models.runtime import ov
 
 BATCH_TOKENS = 512
@@ -47,6 +48,7 @@ class OpenVinoEncoder(Encoder):
         self._compiled: dict[str, Any] = {}
         self._lock = Lock()
         self._closed = Event()
+        self._questions = Gathering(lambda texts: self._measured(texts, "query"))
         # A thread per use, so that a question waits for a batch of documents at most, never for all of them.
         self._threads: dict[Use, ThreadPoolExecutor] = {
             "document": ThreadPoolExecutor(1, "encode-documents"),
@@ -61,6 +63,10 @@ class OpenVinoEncoder(Encoder):
         """
         folder = read_folder(path)
         return cls(folder, model_id or _named(path), batch_tokens)
+
+    async def encode_query(self, text: str) -> FloatArray:
+        """Return float32 [dimension], unit length; questions that wait for the model are encoded together."""
+        return await self._questions.one(text)
 
     async def _vectors(self, texts: Sequence[str], use: Use) -> FloatArray:
         loop = asyncio.get_running_loop()

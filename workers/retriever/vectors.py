@@ -1,5 +1,6 @@
 """Encodes texts for whoever asks the gateway for vectors."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
@@ -62,4 +63,4 @@ class Vectoriser:
 async def _encoded(encoder: Encoder, texts: Sequence[str], use: str) -> FloatArray:
     if use == "document":
         return await encoder.encode_documents(texts)
-    return np.stack([await encoder.encode_query(text) for text in texts])
+    return np.stack(await asyncio.gather(*(encoder.encode_query(text) for text in texts)))

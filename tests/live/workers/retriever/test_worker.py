@@ -52,15 +52,17 @@ async def pool(postgres: Environment) -> AsyncIterator[Pool]:
 
 
 @pytest.fixture
-def servers(valkey: Environment, door: Environment, kafka: Environment, tmp_path: Path) -> Environment:
+def addresses(valkey: Environment, door: Environment, kafka: Environment, tmp_path: Path) -> Environment:
     return valkey | door | kafka | {"OBJECT_STORE_URL": (tmp_path / "kept").as_uri()}
 
 
 @pytest.fixture
-async def environment(pool: Pool, postgres: Environment, servers: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+async def environment(
+    pool: Pool, postgres: Environment, addresses: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a worker's process finds in its environment, on a database of this test."""
     database = await pool.fetchval("select current_database()")
-    for name, value in servers.items():
+    for name, value in addresses.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("POSTGRES_DSN", urlunsplit(urlsplit(postgres["POSTGRES_DSN"])._replace(path=f"/{database}")))
     monkeypatch.setenv("MILLRACE_ENCODER", "minilm")
