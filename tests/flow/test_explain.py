@@ -2,20 +2,26 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
+from infra.kafka.codec import new_envelope
+from infra.kafka.producer import Publisher
+from infra.objects.store import ObjectStore
 from schemas.envelope import Origin
 from schemas.ids import point_id
+from tests.chats import request
 from tests.conftest import Environment, Servers
 from tests.eventually import eventually
 from tests.flow.tenant import Tenant
 from tests.flow.test_commands import Ended, run
+from topics.catalogue import CHAT_REQUESTS
 
 QUESTION = "How deep is the mill pond of Lower Slade?"
 Explain = Callable[..., Awaitable[Ended]]
@@ -106,3 +112,30 @@ async def forget(operator: Environment, place: Origin) -> None:
         await admin.delete_records({partition: RecordsToDelete(before_offset=place.offset + 1)})
     finally:
         await admin.close()
+
+
+async def test_a_question_that_ended_before_its_prompt_stands_in_its_conversation(
+    tenant: Tenant, operator: Environment, explain: Explain
+) -> None:
+    late = request(
+        QUESTION,
+        within=timedelta(seconds=-1),
+        workspace=tenant.workspace,
+        request_id=uuid4(),
+        conversation_id=uuid4(),
+        purpose="chat",
+    )
+    objects = ObjectStore.open(operator["OBJECT_STORE_URL"])
+    publisher = await Publisher.open([operator["KAFKA_BOOTSTRAP_SERVERS"]], objects)
+    try:
+        await publisher.publish(CHAT_REQUESTS, late, new_envelope(late, id=late.request_id, source="/test"))
+    finally:
+        await publisher.close()
+    told = await archived(tenant, str(late.request_id))
+    assert told["error"]["code"] == "deadline_passed"
+    assert Origin.parse(told["request_place"]).topic == "chat.requests"
+    asked, answer = (await tenant.get(f"/v1/conversations/{late.conversation_id}/messages"))["messages"]
+    assert asked["content"] == QUESTION
+    assert (answer["content"], answer["error"]["code"]) == ("", "deadline_passed")
+    replayed = await explain(str(late.request_id), "--replay", "--json")
+    assert (replayed.status, json.loads(replayed.errors)["error"]["code"]) == (1, "no_prompt")
