@@ -53,6 +53,10 @@ class Encoder(ABC):
         """Return how many tokens of `texts` are read, 0 where this encoder cannot tell."""
         return 0
 
+    async def prepare(self) -> None:
+        """Load what the first text would wait for; encoders that have it loaded do nothing. Raises EncoderError."""
+        return
+
     async def close(self) -> None:
         """Free what the encoder holds (threads, connections)."""
         return

@@ -36,7 +36,7 @@ _EXACT = {
 
 
 class OpenVinoEncoder(Encoder):
-    """A BERT sentence encoder. Weights are read and compiled at the first use (about 0.5 s)."""
+    """A BERT sentence encoder. Weights are read and compiled at `prepare` or the first use (0.5 to 1 s)."""
 
     def __init__(self, folder: BertFolder, model_id: str, batch_tokens: int = BATCH_TOKENS) -> None:
         super().__init__(model_id, folder.dimension, folder.max_tokens)
@@ -67,6 +67,10 @@ class OpenVinoEncoder(Encoder):
     async def encode_query(self, text: str) -> FloatArray:
         """Return float32 [dimension], unit length; questions that wait for the model are encoded together."""
         return await self._questions.one(text)
+
+    async def prepare(self) -> None:
+        """Read and compile the weights, and encode once, which allocates the rest."""
+        await self.encode_query("ready")
 
     async def _vectors(self, texts: Sequence[str], use: Use) -> FloatArray:
         loop = asyncio.get_running_loop()

@@ -62,6 +62,9 @@ async def open_tools() -> AsyncIterator[Tools]:
     further = [wanted.model_copy(update={"encoder": name}) for name in settings.further_encoders]
     async with AsyncExitStack() as resources:
         encoders = [await resources.enter_async_context(open_encoder(each)) for each in (wanted, *further)]
+        for encoder in encoders:
+            # Else the first question after a start takes a second longer, and weights that are no good fail it.
+            await encoder.prepare()
         pool = await resources.enter_async_context(open_pool(load(PostgresSettings)))
         client = await resources.enter_async_context(open_client(load(QdrantSettings)))
         redis = await _redis(resources)

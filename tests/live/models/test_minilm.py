@@ -90,6 +90,22 @@ async def test_the_loop_stays_awake_and_a_question_does_not_wait_for_documents(m
     assert latest < 0.5
 
 
+async def test_questions_asked_at_once_have_the_vectors_that_they_have_alone(minilm: Encoder) -> None:
+    alone = [await minilm.encode_query(text) for text in MIXED]
+    together = await asyncio.gather(*(minilm.encode_query(text) for text in MIXED * 3))
+    assert np.abs(np.stack(together) - np.stack(alone * 3)).max() < 1e-5
+
+
+async def test_what_is_prepared_need_not_be_loaded_at_the_first_question() -> None:
+    encoder = OpenVinoEncoder.open(model_folder(MINILM), MINILM)
+    try:
+        assert not encoder._compiled
+        await encoder.prepare()
+        assert encoder._compiled
+    finally:
+        await encoder.close()
+
+
 async def test_a_folder_is_an_encoder_named_by_its_weights(minilm: Encoder) -> None:
     path: Path = model_folder(MINILM)
     async with open_encoder(EncoderSettings(encoder=str(path))) as encoder:
