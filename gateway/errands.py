@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from infra.ending import end
 from infra.errors import Permanent, Transient
 from infra.telemetry.logs import logger
 
@@ -29,9 +30,7 @@ class Errands:
 
     async def close(self) -> None:
         """End what is still running."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
 
 
 async def _logged(work: Coroutine[Any, Any, None], name: str) -> None:

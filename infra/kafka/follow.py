@@ -12,6 +12,7 @@ from typing import Any, Generic, Self, TypeVar
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from infra.ending import end
 from infra.errors import Permanent, Transient
 from infra.kafka.codec import Record, decode
 from infra.kafka.connection import check_fetching
@@ -71,8 +72,7 @@ class Follower(Generic[Body]):
     async def close(self) -> None:
         """Stop reading."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
 
     async def _read(self) -> None:
         attempt = 0

@@ -17,6 +17,7 @@ from uuid import UUID
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from infra.ending import end
 from infra.errors import Permanent, Transient
 from infra.kafka.answers import Replies, reply_in
 from infra.kafka.codec import Record
@@ -122,9 +123,7 @@ class ReplyReader:
 
     async def close(self) -> None:
         """Stop reading and give the partition back."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
         if self._lease is not None:
             try:
                 await self._lease.release()

@@ -16,6 +16,7 @@ from uuid import UUID
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from infra.ending import end
 from infra.kafka.answers import Replies, reply_in
 from infra.kafka.codec import Record
 from infra.kafka.connection import check_fetching
@@ -98,9 +99,7 @@ class ReplyLog:
     async def close(self) -> None:
         """Stop reading."""
         tasks = [partition.task for partition in self._partitions.values() if partition.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
 
     async def _read(self, read: _Partition) -> None:
         """Read until nobody has followed for a while."""

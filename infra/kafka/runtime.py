@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
 
+from infra.ending import end
 from infra.errors import Transient
 from infra.kafka import connection, failpoints, retention
 from infra.kafka.failpoints import Point
@@ -270,9 +271,7 @@ class Runtime(Generic[Tools]):
             if self._lanes:
                 await self.give_up(list(self._lanes), self._timing.stop_grace_s)
         finally:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await end(*self._tasks)
             try:
                 await self._membership.leave()
             finally:

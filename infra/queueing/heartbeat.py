@@ -7,6 +7,7 @@ from collections.abc import Callable
 from secrets import token_hex
 from typing import Protocol, Self
 
+from infra.ending import end
 from infra.errors import Permanent, Transient
 from infra.redis.load import EVERY_S, Load
 from infra.telemetry.logs import logger
@@ -46,8 +47,7 @@ class Heartbeat:
         """Stop, and be counted no more."""
         if self._task is None:
             return
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end(self._task)
         try:
             await self._board.withdraw(self._process)
         except (Transient, Permanent) as error:

@@ -13,6 +13,7 @@ from typing import Literal, Self
 from pydantic import TypeAdapter, ValidationError
 from redis.asyncio import Redis
 
+from infra.ending import end
 from infra.errors import Permanent, Transient
 from infra.redis.client import translating
 from infra.telemetry.logs import logger
@@ -131,8 +132,7 @@ class LoadWatch:
     async def close(self) -> None:
         """Stop reading."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
 
     async def _watch(self) -> None:
         away = False

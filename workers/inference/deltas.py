@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from infra.ending import end
 from infra.errors import Transient
 from infra.telemetry.logs import logger
 
@@ -66,8 +67,7 @@ class Deltas:
         """Publish nothing more."""
         self._ending = True
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
             self._skip()
 
     async def _run(self) -> None:

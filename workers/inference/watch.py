@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from infra.ending import end
 from infra.settings import SettingsError
 from infra.telemetry.logs import logger
 from infra.telemetry.metrics import Metric, count, gauge
@@ -109,9 +110,7 @@ class Watch:
     async def close(self) -> None:
         """Stop watching."""
         tasks = [task for task in (self._task, *self._retiring) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
 
     async def _run(self) -> None:
         while True:
