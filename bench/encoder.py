@@ -14,6 +14,7 @@ import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -69,7 +70,7 @@ def ways(versions: list[DocumentVersion], encoders: dict[int, Encoder]) -> dict[
     default = encoders[BATCH_TOKENS]
     compared: dict[str, Way] = {"one by one": (min(ALONE, len(texts)), lambda: _alone(default, texts[:ALONE]))}
     for budget, encoder in encoders.items():
-        compared[f"batches of {budget} tokens"] = (len(texts), lambda e=encoder: e.encode_documents(texts))  # type: ignore[misc]
+        compared[f"batches of {budget} tokens"] = (len(texts), partial(encoder.encode_documents, texts))
     compared["with sentences"] = (len(texts), lambda: _embedded(default, versions))
     try:
         torch = SentenceTransformersEncoder.open(str(model_folder(MINILM)), "cpu")
@@ -91,10 +92,7 @@ async def _asked(encoder: Encoder, at_once: int) -> None:
 
 def asking(encoder: Encoder) -> dict[str, Way]:
     """Return how questions are asked, the reference first."""
-    return {
-        f"questions, {number} at once": (QUESTIONS, lambda n=number: _asked(encoder, n))  # type: ignore[misc]
-        for number in AT_ONCE
-    }
+    return {f"questions, {number} at once": (QUESTIONS, partial(_asked, encoder, number)) for number in AT_ONCE}
 
 
 async def _best(compared: dict[str, Way], rounds: int) -> dict[str, tuple[float, float]]:

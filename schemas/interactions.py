@@ -5,6 +5,7 @@ from uuid import UUID
 
 from schemas.chat import (
     ChatMessage,
+    ChatRequest,
     Citation,
     Generation,
     Intent,
@@ -39,6 +40,11 @@ class Parameters(Value):
     top_k: int = 5
     filters: SearchFilters = SearchFilters()
     generation: Generation = Generation()
+
+    @classmethod
+    def of(cls, request: ChatRequest) -> "Parameters":
+        """Return what `request` asked for."""
+        return cls(**{name: getattr(request, name) for name in cls.model_fields})
 
 
 class Interaction(Event):

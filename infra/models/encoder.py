@@ -46,8 +46,12 @@ class Encoder(ABC):
 
     async def encode_query(self, text: str) -> FloatArray:
         """Return float32 [dimension], unit length."""
-        vectors = await self._measured([text], "query")
+        vectors = await self.encode_queries([text])
         return np.asarray(vectors[0], dtype=np.float32)
+
+    async def encode_queries(self, texts: Sequence[str]) -> FloatArray:
+        """Return float32 [len(texts), dimension], unit rows in the order of `texts`, of which there is at least one."""
+        return await self._measured(texts, "query")
 
     async def count_tokens(self, texts: Sequence[str]) -> int:  # noqa: ARG002 - those that can count do
         """Return how many tokens of `texts` are read, 0 where this encoder cannot tell."""

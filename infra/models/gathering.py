@@ -1,10 +1,10 @@
-"""Encodes questions together that are asked at about the same time."""
+"""Encodes questions together that are asked at about the same time, where a model takes one call after the other."""
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
-from infra.models.encoder import FloatArray
+from infra.models.encoder import Encoder, FloatArray
 
 MOST = 16
 """Questions encoded in one call. A model reads all its weights for each call: with eight at a time a question takes .55
@@ -71,3 +71,15 @@ class Gathering:
             for (_, vector), row in zip(batch, vectors, strict=True):
                 if not vector.done():
                     vector.set_result(row)
+
+
+class GatheringEncoder(Encoder):
+    """An encoder in this process, whose model takes one call after the other anyway."""
+
+    def __init__(self, model_id: str, dimension: int, max_tokens: int) -> None:
+        super().__init__(model_id, dimension, max_tokens)
+        self._questions = Gathering(self.encode_queries)
+
+    async def encode_query(self, text: str) -> FloatArray:
+        """Return float32 [dimension], unit length; questions that wait for the model are encoded together."""
+        return await self._questions.one(text)

@@ -15,8 +15,8 @@ from tokenizers import Tokenizer
 
 from infra.models.batches import by_length
 from infra.models.bert import BertFolder, Model, build, read_folder
-from infra.models.encoder import Encoder, EncoderError, FloatArray, Use
-from infra.models.gathering import Gathering
+from infra.models.encoder import EncoderError, FloatArray, Use
+from infra.models.gathering import GatheringEncoder
 from infra.models.runtime import ov
 
 BATCH_TOKENS = 512
@@ -35,7 +35,7 @@ _EXACT = {
 }
 
 
-class OpenVinoEncoder(Encoder):
+class OpenVinoEncoder(GatheringEncoder):
     """A BERT sentence encoder. Weights are read and compiled at `prepare` or the first use (0.5 to 1 s)."""
 
     def __init__(self, folder: BertFolder, model_id: str, batch_tokens: int = BATCH_TOKENS) -> None:
@@ -48,7 +48,6 @@ class OpenVinoEncoder(Encoder):
         self._compiled: dict[str, Any] = {}
         self._lock = Lock()
         self._closed = Event()
-        self._questions = Gathering(lambda texts: self._measured(texts, "query"))
         # A thread per use, so that a question waits for a batch of documents at most, never for all of them.
         self._threads: dict[Use, ThreadPoolExecutor] = {
             "document": ThreadPoolExecutor(1, "encode-documents"),
@@ -64,13 +63,9 @@ class OpenVinoEncoder(Encoder):
         folder = read_folder(path)
         return cls(folder, model_id or _named(path), batch_tokens)
 
-    async def encode_query(self, text: str) -> FloatArray:
-        """Return float32 [dimension], unit length; questions that wait for the model are encoded together."""
-        return await self._questions.one(text)
-
     async def prepare(self) -> None:
         """Read and compile the weights, and encode once, which allocates the rest."""
-        await self.encode_query("ready")
+        await self._vectors(["ready"], "query")
 
     async def _vectors(self, texts: Sequence[str], use: Use) -> FloatArray:
         loop = asyncio.get_running_loop()

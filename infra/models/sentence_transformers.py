@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from infra.models.encoder import Encoder, EncoderError, FloatArray, Use, normalised
-from infra.models.gathering import Gathering
+from infra.models.encoder import EncoderError, FloatArray, Use, normalised
+from infra.models.gathering import GatheringEncoder
 
 BATCH_TEXTS = 64
 
 
-class SentenceTransformersEncoder(Encoder):
+class SentenceTransformersEncoder(GatheringEncoder):
     """A sentence-transformers model; its own prompts for questions and documents apply."""
 
     def __init__(self, model: Any, name: str) -> None:
@@ -21,7 +21,6 @@ class SentenceTransformersEncoder(Encoder):
         self._model = model
         # One thread: a torch model is not made for concurrent calls, and a GPU is full with one.
         self._thread = ThreadPoolExecutor(1, "encode")
-        self._questions = Gathering(lambda texts: self._measured(texts, "query"))
 
     @classmethod
     def open(cls, name: str, device: str = "") -> "SentenceTransformersEncoder":
@@ -36,10 +35,6 @@ class SentenceTransformersEncoder(Encoder):
             return cls(SentenceTransformer(name, device=device or None), name)
         except (OSError, ValueError) as error:
             raise EncoderError(f"{name}: cannot be loaded: {error}") from error
-
-    async def encode_query(self, text: str) -> FloatArray:
-        """Return float32 [dimension], unit length; questions that wait for the model are encoded together."""
-        return await self._questions.one(text)
 
     async def _vectors(self, texts: Sequence[str], use: Use) -> FloatArray:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._encode, list(texts), use)

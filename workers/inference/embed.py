@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
+from infra.ending import end
 from infra.errors import Permanent, Transient
 from infra.models.encoder import Encoder, EncoderError
 from infra.models.packed import pack
@@ -50,8 +51,7 @@ class LateVectors:
     async def close(self) -> None:
         """Give the encoder back."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await end(self._task)
         await self._held.aclose()
 
     async def _open(self) -> Encoder | None:

@@ -82,7 +82,7 @@ def interaction_of(prompt: ChatPrompt, reply: ChatReply, outcome: Outcome, promp
         prompt_at=str(prompt_at),
         chunks=tuple(_used(request.workspace, passage) for passage in prompt.passages),
         parts=prompt.parts,
-        parameters=Parameters(**{name: getattr(request, name) for name in Parameters.model_fields}),
+        parameters=Parameters.of(request),
         adapter=outcome.result.adapter if isinstance(outcome.result, Answer) else "",
     )
 

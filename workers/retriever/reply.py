@@ -44,7 +44,7 @@ def unanswered(request: ChatRequest, reply: ChatReply, request_at: Origin) -> In
         asked_at=request.accepted_at,
         answered_at=now(),
         request_at=str(request_at),
-        parameters=Parameters(**{name: getattr(request, name) for name in Parameters.model_fields}),
+        parameters=Parameters.of(request),
     )
 
 

@@ -8,9 +8,10 @@ from uuid import UUID
 
 from qdrant_client import AsyncQdrantClient, models
 
+from infra.errors import Transient
 from infra.models.encoder import FloatArray
 from infra.models.sparse import SparseTerms, term_id
-from infra.qdrant.client import translating
+from infra.qdrant.client import DEPENDENCY, translating
 from infra.qdrant.points import DENSE, SPARSE, Head, Key, chunks_of, head_id, one_of, read_head
 from workers.retriever.choose import Span
 
@@ -79,7 +80,9 @@ class IndexReader:
             response = await self._client.http.search_api.query_batch_points(
                 self._collection, query_request_batch=models.QueryRequestBatch(searches=requests)
             )
-        answers = response.result or []
+        if response.result is None:
+            raise Transient(DEPENDENCY, "an answer without a result")
+        answers = response.result
         lists = [answer.points for answer in answers[:2]]
         dense_points, sparse_points = lists[0], lists[1] if len(lists) > 1 else []
         by_id = {str(point.id): point.payload or {} for point in (*dense_points, *sparse_points)}

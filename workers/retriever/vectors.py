@@ -1,7 +1,6 @@
 """Encodes texts for whoever asks the gateway for vectors."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 import numpy as np
 
@@ -52,15 +51,10 @@ class Vectoriser:
                 raise LateError
             try:
                 async with self._turns.slot(request.workspace, request.accepted_at.timestamp(), within_s=left_s):
-                    rows.append(await _encoded(encoder, texts, request.use))
+                    encode = encoder.encode_documents if request.use == "document" else encoder.encode_queries
+                    rows.append(await encode(texts))
                     tokens += await encoder.count_tokens(texts)
             except NoTurnError as error:
                 raise LateError from error
         whole = np.concatenate(rows).astype("<f4")
         return Embeddings(model=index.model, dimension=encoder.dimension, vectors=whole.tobytes()), tokens
-
-
-async def _encoded(encoder: Encoder, texts: Sequence[str], use: str) -> FloatArray:
-    if use == "document":
-        return await encoder.encode_documents(texts)
-    return np.stack(await asyncio.gather(*(encoder.encode_query(text) for text in texts)))

@@ -1,6 +1,7 @@
 """From a question to a cited answer: both workers' handlers with the tools that the environment opens."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -71,10 +72,15 @@ async def environment(
 
 
 @pytest.fixture
-async def tools(pool: Pool, library: Library, environment: None) -> AsyncIterator[Tools]:
-    """The retriever's own tools, with the library's index live."""
+async def live(pool: Pool, library: Library, environment: None) -> None:
+    """The library's index is the live one."""
     encoder = library.encoder
     await register(pool, Index("test-index", library.collection, encoder.model_id, encoder.dimension))
+
+
+@pytest.fixture
+async def tools(live: None) -> AsyncIterator[Tools]:
+    """The retriever's own tools, with the library's index live."""
     async with open_tools() as opened:
         yield opened
 
@@ -166,21 +172,14 @@ async def replies_from_now_on(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]
         await consumer.stop()
 
 
-async def before_single(consumer: AIOKafkaConsumer, gateway: str, objects: ObjectStore) -> int:
-    """Return how many replies `gateway` had before the single workspace's."""
-    replies = 0
-    async for record in consumer:
-        reply = await decode(record, CHAT_REPLIES, objects)
-        if reply is not None and reply.body.gateway == gateway:
-            if reply.body.workspace == "single":
-                break
-            replies += 1
-    return replies
+@pytest.fixture
+def objects(environment: None) -> ObjectStore:
+    return ObjectStore.open(os.environ["OBJECT_STORE_URL"])
 
 
 @pytest.fixture
-async def publisher(kafka: Environment, environment: None, tmp_path: Path) -> AsyncIterator[Publisher]:
-    opened = await Publisher.open([kafka["KAFKA_BOOTSTRAP_SERVERS"]], ObjectStore.open((tmp_path / "kept").as_uri()))
+async def publisher(kafka: Environment, objects: ObjectStore) -> AsyncIterator[Publisher]:
+    opened = await Publisher.open([kafka["KAFKA_BOOTSTRAP_SERVERS"]], objects)
     yield opened
     await opened.close()
 
@@ -199,56 +198,61 @@ async def ask(publisher: Publisher, workspace: str, gateway: str) -> ChatRequest
     return asked
 
 
-async def test_a_single_search_overtakes_another_workspaces_flood(
-    library: Library, pool: Pool, publisher: Publisher, kafka: Environment, tmp_path: Path
-) -> None:
-    """All on the log before the worker starts, the single one last, in one partition: the hardest case."""
-    await library.add(document(BREAD, workspace="flood"), document(KEYS, workspace="single"))
-    await register(pool, Index("test-index", library.collection, library.encoder.model_id, library.encoder.dimension))
-    bootstrap, gateway = kafka["KAFKA_BOOTSTRAP_SERVERS"], f"gateway-{uuid4()}"
-    objects = ObjectStore.open((tmp_path / "kept").as_uri())
-    for workspace in (*["flood"] * FLOOD, "single"):
-        await ask(publisher, workspace, gateway)
+@asynccontextmanager
+async def at_work(publisher: Publisher, objects: ObjectStore, gateway: str) -> AsyncIterator[AsyncIterator[ChatReply]]:
+    """Run the worker; yield what it replies to `gateway`."""
+    bootstrap = os.environ["KAFKA_BOOTSTRAP_SERVERS"]
     runtime = Runtime(worker, [bootstrap], publisher, objects, timing=QUICK)
-    async with replies_from_now_on(bootstrap) as consumer:
+    async with replies_from_now_on(bootstrap) as consumer, asyncio.timeout(90):
         running = asyncio.create_task(runtime.run())
         try:
-            came_before = await asyncio.wait_for(before_single(consumer, gateway, objects), 90)
+            yield replies_to(gateway, consumer, objects)
         finally:
             runtime.stop()
             await running
+
+
+async def replies_to(gateway: str, consumer: AIOKafkaConsumer, objects: ObjectStore) -> AsyncIterator[ChatReply]:
+    async for record in consumer:
+        reply = await decode(record, CHAT_REPLIES, objects)
+        if reply is not None and reply.body.gateway == gateway:
+            yield reply.body
+
+
+async def test_a_single_search_overtakes_another_workspaces_flood(
+    library: Library, live: None, publisher: Publisher, objects: ObjectStore
+) -> None:
+    """All on the log before the worker starts, the single one last, in one partition: the hardest case."""
+    await library.add(document(BREAD, workspace="flood"), document(KEYS, workspace="single"))
+    gateway = f"gateway-{uuid4()}"
+    for workspace in (*["flood"] * FLOOD, "single"):
+        await ask(publisher, workspace, gateway)
+    came_before = 0
+    async with at_work(publisher, objects, gateway) as replies:
+        async for reply in replies:
+            if reply.workspace == "single":
+                break
+            came_before += 1
     assert came_before < FLOOD / 4
 
 
 async def test_what_was_cancelled_while_no_worker_ran_is_not_searched_for(
-    library: Library, pool: Pool, publisher: Publisher, kafka: Environment, tmp_path: Path
+    library: Library, live: None, publisher: Publisher, objects: ObjectStore
 ) -> None:
     await library.add(document(BREAD, workspace="gone"), document(KEYS, workspace="single"))
-    await register(pool, Index("test-index", library.collection, library.encoder.model_id, library.encoder.dimension))
-    bootstrap, gateway = kafka["KAFKA_BOOTSTRAP_SERVERS"], f"gateway-{uuid4()}"
-    objects = ObjectStore.open((tmp_path / "kept").as_uri())
-    asked = await ask(publisher, "gone", gateway)
-    cancel = ChatCancel(workspace=asked.workspace, request_id=asked.request_id, reason="disconnected")
-    await publisher.publish(CHAT_CANCELS, cancel, new_envelope(cancel, id=uuid4(), source="/test"))
-    # Nobody cancels for another workspace.
-    other = await ask(publisher, "single", gateway)
-    foreign = ChatCancel(workspace="gone", request_id=other.request_id, reason="disconnected")
-    await publisher.publish(CHAT_CANCELS, foreign, new_envelope(foreign, id=uuid4(), source="/test"))
-    runtime = Runtime(worker, [bootstrap], publisher, objects, timing=QUICK)
-    replies: dict[str, ChatReply] = {}
-    async with replies_from_now_on(bootstrap) as consumer:
-        running = asyncio.create_task(runtime.run())
-        try:
-            async with asyncio.timeout(60):
-                async for record in consumer:
-                    reply = await decode(record, CHAT_REPLIES, objects)
-                    if reply is not None and reply.body.gateway == gateway:
-                        replies[reply.body.workspace] = reply.body
-                    if len(replies) == len(("gone", "single")):
-                        break
-        finally:
-            runtime.stop()
-            await running
-    assert replies["gone"].error is not None
-    assert replies["gone"].error.code == "cancelled"
-    assert replies["single"].passages
+    gateway = f"gateway-{uuid4()}"
+    gone, other = [await ask(publisher, workspace, gateway) for workspace in ("gone", "single")]
+    # The second is nobody's to cancel from another workspace.
+    for asked in (gone, other):
+        cancel = ChatCancel(workspace="gone", request_id=asked.request_id, reason="disconnected")
+        await publisher.publish(CHAT_CANCELS, cancel, new_envelope(cancel, id=uuid4(), source="/test"))
+    replied: dict[UUID, ChatReply] = {}
+    async with at_work(publisher, objects, gateway) as replies:
+        async for reply in replies:
+            replied[reply.request_id] = reply
+            if len(replied) == 2:
+                break
+    cancelled = replied[gone.request_id].error
+    assert cancelled is not None
+    assert cancelled.code == "cancelled"
+    assert replied[other.request_id].passages

@@ -91,7 +91,9 @@ async def test_texts_become_the_vectors_that_documents_have_in_their_order() -> 
 
 
 async def test_the_side_of_questions_can_be_asked_for() -> None:
-    reply = await replied(asked("mill", "wheel", use="query"), Sided())
+    encoder = Sided()
+    reply = await replied(asked("mill", "wheel", use="query"), encoder)
+    assert encoder.batches == [("query", 2)]
     assert np.array_equal(rows(reply), -(await HashEncoder().encode_documents(["mill", "wheel"])))
 
 
