@@ -29,6 +29,7 @@ _CODES = {
     "context_length_exceeded": Code.CONTEXT_LENGTH_EXCEEDED,
     "response_format_not_supported": Code.RESPONSE_FORMAT_NOT_SUPPORTED,
     "tools_not_supported": Code.TOOLS_NOT_SUPPORTED,
+    "request_rejected": Code.REQUEST_REJECTED,
 }
 """Codes of `ReplyError` that have a problem of their own; any other is `answer_failed`."""
 

@@ -48,6 +48,9 @@ class Code(Enum):
     TOOLS_NOT_SUPPORTED = Meaning(
         400, "Tools not supported", "Who answers calls no tools: send none, or a model that does."
     )
+    REQUEST_REJECTED = Meaning(
+        400, "Request rejected", "The model server finds fault with it; `detail` says with what."
+    )
     UNSUPPORTED_PARAMETER = Meaning(400, "Not supported", "That field asks for what cannot be done here.")
     MISSING_KEY = Meaning(401, "API key missing", "Send `Authorization: Bearer mr_…`.")
     INVALID_KEY = Meaning(401, "API key not valid", "The key is malformed, unknown or revoked.")

@@ -24,6 +24,11 @@ class _Translating(AiohttpTransport):
         """Send a request. Raises httpx.TransportError."""
         try:
             return await super().handle_async_request(request)
+        except httpx.ConnectTimeout as error:
+            # The library calls every failed connection that, a refused one and an unknown name too.
+            if isinstance(error.__cause__, aiohttp.ClientConnectorError):
+                raise httpx.ConnectError(str(error), request=request) from error
+            raise
         except aiohttp.ClientError as error:
             raise httpx.RemoteProtocolError(type(error).__name__, request=request) from error
         except TimeoutError as error:

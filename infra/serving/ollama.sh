@@ -3,7 +3,7 @@
 #
 #   infra/serving/ollama.sh                 llama3.1:8b, port 11434
 #
-# MODEL, PORT, CONTEXT (tokens), SLOTS (answers at once) replace the defaults.
+# MODEL, PORT, CONTEXT (tokens), SLOTS (answers at once) replace the defaults. A model that is not there yet is pulled.
 set -eu
 
 fail() {
@@ -39,5 +39,6 @@ until ollama list >/dev/null 2>&1; do
   sleep 1
 done
 
-ollama pull "$model"
+# What is there already is served as it is: a restart needs no network, and a model made here is in no registry.
+ollama show "$model" >/dev/null 2>&1 || ollama pull "$model"
 wait "$server"

@@ -29,6 +29,8 @@ case $which in
     # Adapters are loaded and unloaded while it runs, and addressed as models.
     export VLLM_ALLOW_RUNTIME_LORA_UPDATING=True
     set -- --enable-lora --max-lora-rank 16 "$@"
+    # Without them whatever offers tools is refused.
+    set -- --enable-auto-tool-choice --tool-call-parser hermes "$@"
     ;;
   reasoning)
     model=${MODEL:-deepseek-ai/DeepSeek-R1-Distill-Qwen-7B}

@@ -1,6 +1,7 @@
 """Takes out of a model's words what is no part of the answer, while they come."""
 
 import re
+from collections.abc import Iterable
 
 REASONING_BEGIN = "<think>"
 REASONING_END = "</think>"
@@ -16,11 +17,15 @@ class Spoken:
     """Filters one answer. The pieces given out, joined, are the answer's text.
 
     With `at_once` nothing is given out before the end: nobody reads along, so that even thinking aloud without its
-    beginning is recognised. `reasoning` says that the answer begins within the thinking.
+    beginning is recognised. `reasoning` says that the answer begins within the thinking. The answer ends before the
+    first of the sequences `stop`: servers are told of them too, but MAX 26.7 streams the sequence and a word more.
     """
 
-    def __init__(self, *, at_once: bool, reasoning: bool = False) -> None:
+    def __init__(self, *, at_once: bool, reasoning: bool = False, stop: Iterable[str] = ()) -> None:
+        self.stopped = False
+        """Whether one of the sequences has come."""
         self._at_once = at_once
+        self._stop = tuple(filter(None, stop))
         self._thinking: bool | None = True if reasoning else None
         """None until the first words show whether the model thinks aloud."""
         self._held = ""
@@ -29,23 +34,25 @@ class Spoken:
 
     def feed(self, piece: str) -> str:
         """Take what the model said; return what may be said on."""
+        if self.stopped:
+            return ""
         self._held += piece
         if self._at_once:
             return ""
         if self._thinking is not False and not self._thought():
             return ""
-        self._held = _FENCE.sub("", self._held)
-        ready = self._held[: _safe(self._held)]
+        self._held = self._cut(_FENCE.sub("", self._held))
+        ready = self._held if self.stopped else self._held[: min(_safe(self._held), self._unstopped(self._held))]
         self._held = self._held[len(ready) :]
         return self._trimmed(ready)
 
     def rest(self) -> str:
         """Return what was still held back at the end."""
         if self._at_once:
-            return _FENCE.sub("", self._held.rpartition(REASONING_END)[2]).strip()
+            return self._cut(_FENCE.sub("", self._held.rpartition(REASONING_END)[2])).strip()
         if self._thinking:
             return ""
-        return self._trimmed(_FENCE.sub("", self._held))
+        return self._trimmed(self._cut(_FENCE.sub("", self._held)))
 
     def _thought(self) -> bool:
         """Say whether the thinking is over; drop what was thought."""
@@ -64,6 +71,17 @@ class Spoken:
             return True
         self._held = self._held[-len(REASONING_END) :]
         return False
+
+    def _cut(self, text: str) -> str:
+        """Return what stands before the sequence that is complete first: there whoever writes word by word stops."""
+        found = [(at + len(sequence), at) for sequence in self._stop if (at := text.find(sequence)) >= 0]
+        self.stopped = self.stopped or bool(found)
+        return text[: min(found)[1]] if found else text
+
+    def _unstopped(self, text: str) -> int:
+        """Return how much of `text` cannot belong to a sequence that is still coming."""
+        begun = (size for one in self._stop for size in range(1, len(one)) if text.endswith(one[:size]))
+        return len(text) - max(begun, default=0)
 
     def _trimmed(self, ready: str) -> str:
         """White space at the start is dropped, and at the end kept back until a word follows."""

@@ -81,6 +81,7 @@ async def test_no_answer_in_time_is_a_504(door: Door, monkeypatch: pytest.Monkey
         ("backend_unavailable", 503, "dependency_unavailable"),
         ("unknown_model", 404, "model_not_found"),
         ("backend_refused", 502, "answer_failed"),
+        ("request_rejected", 400, "request_rejected"),
     ],
 )
 async def test_an_error_reply_is_a_problem(door: Door, reply_code: str, status: int, code: str) -> None:

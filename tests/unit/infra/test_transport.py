@@ -57,7 +57,7 @@ async def test_whatever_goes_wrong_is_an_error_of_httpx(behave: Behaviour) -> No
 
 async def test_nobody_there_is_an_error_of_httpx() -> None:
     async with httpx.AsyncClient(transport=transport()) as client:
-        with pytest.raises(httpx.TransportError):
+        with pytest.raises(httpx.ConnectError):
             await client.get("http://127.0.0.1:1/")
 
 

@@ -6,6 +6,10 @@ from typing import Protocol
 
 from schemas.chat import ChatPrompt, Citation, ToolCall, Usage
 
+FORMAT_NOT_SUPPORTED = "response_format_not_supported"
+TOOLS_NOT_SUPPORTED = "tools_not_supported"
+"""Codes of `RequestRefused` for what some backends can do and others cannot."""
+
 Say = Callable[[str], None]
 """Takes the next piece of an answer while it is written; an empty piece is a sign of life."""
 

@@ -11,15 +11,20 @@ from uuid import UUID
 
 from infra.models.sparse import tokenise
 from schemas.chat import ChatPrompt, Citation, Passage, Sentence
-from workers.inference.backends.backend import Answer, RequestRefused, Say, silently
+from workers.inference.backends.backend import (
+    FORMAT_NOT_SUPPORTED,
+    TOOLS_NOT_SUPPORTED,
+    Answer,
+    RequestRefused,
+    Say,
+    silently,
+)
 from workers.inference.cite import citation_of, named
 from workers.inference.coverage import has_type, neighbour_coverage, passage_coverage
 from workers.inference.settings import ExtractiveSettings
 
 SENTENCES = 2
 """Most sentences in an answer: 92 % of answers lie in the 1.4 sentences given on average."""
-FORMAT_NOT_SUPPORTED = "response_format_not_supported"
-TOOLS_NOT_SUPPORTED = "tools_not_supported"
 UNSOURCED = "This answerer only quotes sources, and none was to be searched for this question."
 
 

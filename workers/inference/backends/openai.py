@@ -25,7 +25,7 @@ from schemas.event import now
 from workers.inference.backends.backend import Answer, Say, silently
 from workers.inference.backends.calling import Calls
 from workers.inference.backends.events import DONE, data_lines
-from workers.inference.backends.refusals import raise_for
+from workers.inference.backends.refusals import raise_for, told_within
 from workers.inference.backends.wire import Chunk, Completion, Models, Tokens
 from workers.inference.cite import citations_in
 from workers.inference.settings import OpenAISettings
@@ -92,7 +92,10 @@ class OpenAIBackend:
         """
         if not self._model:
             await self._list(_left(prompt.request.deadline))
-        spoken = Spoken(at_once=not prompt.request.stream, reasoning=self._settings.reasoning)
+        generation = prompt.request.generation
+        spoken = Spoken(
+            at_once=not prompt.request.stream, reasoning=self._settings.reasoning, stop=generation.stop or ()
+        )
         text: list[str] = []
         asked_at = monotonic()
 
@@ -105,9 +108,10 @@ class OpenAIBackend:
         body, heard = self._body(prompt), Calls()
         finish, usage = await self._written(body, prompt.request.deadline, hear, heard)
         text.append(spoken.rest())
+        finish = "stop" if spoken.stopped else finish
         whole = "".join(text)
         # Some models call what nobody has offered.
-        calls = heard.whole(prompt.request.request_id) if prompt.request.generation.calls_tools else ()
+        calls = heard.whole(prompt.request.request_id) if generation.calls_tools else ()
         if not (whole or calls):
             raise Transient(DEPENDENCY, f"an empty answer, finish reason {finish}")
         say(text[-1])
@@ -234,7 +238,7 @@ async def _streamed(lines: AsyncIterator[bytes], hear: Say, calls: Calls) -> tup
         except ValidationError as error:
             raise Transient(DEPENDENCY, "chat/completions: not a chunk of a completion") from error
         if chunk.error is not None:
-            raise Transient(DEPENDENCY, "the server reports an error within the answer")
+            raise told_within(chunk.error, DEPENDENCY)
         usage = chunk.usage or usage
         for choice in chunk.choices[:1]:
             hear(choice.delta.content or "")

@@ -1,5 +1,6 @@
 """What a status of an OpenAI-compatible server means."""
 
+import re
 from email.utils import parsedate_to_datetime
 
 import httpx
@@ -8,17 +9,25 @@ from pydantic import ValidationError
 from infra.errors import Permanent, Transient
 from schemas.dead_letters import Reason
 from schemas.event import now
-from workers.inference.backends.backend import RequestRefused
-from workers.inference.backends.wire import Refusal
+from workers.inference.backends.backend import FORMAT_NOT_SUPPORTED, TOOLS_NOT_SUPPORTED, RequestRefused
+from workers.inference.backends.wire import Fault, Refusal
 
 CONTEXT_EXCEEDED = "context_length_exceeded"
-REQUEST_REFUSED = "backend_refused"
+REQUEST_REJECTED = "request_rejected"
 _WAIT_AND_RETRY = frozenset({408, 409, 425, 429})
 """Client errors that another try can mend: time-out, conflict, too early, too many requests (RFC 9110, RFC 6585)."""
 _AT_FAULT = frozenset({400, 413, 422})
 """Client errors that speak of this request; the others (wrong key, unknown model) would meet any."""
 _TOO_LONG = ("context_length", "context length", "context size", "exceed_context", "too long", "maximum context")
 """OpenAI and vLLM, llama.cpp, Ollama and MAX, each in its own words."""
+_NO_TOOLS = ("does not support tools", "tool-call-parser", "tools param requires")
+"""Ollama, vLLM and llama.cpp of a model, or a start, without tools."""
+_NO_FORMAT = ("enable-structured-output", "json schema", "json_schema", "grammar")
+"""MAX of a start without it; Ollama, llama.cpp and vLLM of a schema that they cannot keep to."""
+_PARAMETERS = re.compile(r"\b(max_tokens|temperature|top_p|seed|stop|response_format|tool_choice|tools|roles?)\b")
+"""What a refusal may speak of: only words of ours are told on."""
+_UNKNOWN = 500
+"""What an error without a status is taken for: another try may mend it."""
 _MOST_READ = 64 * 1024
 
 
@@ -29,14 +38,36 @@ async def raise_for(response: httpx.Response, dependency: str) -> None:
         return
     # The body is not quoted: servers repeat the prompt in it, and details reach logs.
     detail = f"{response.request.method} {response.request.url.path} answered {status}"
+    words = await _words(response) if status in _AT_FAULT else ""
+    raise _meant(status, words, dependency, detail, _retry_after(response))
+
+
+def told_within(fault: Fault | str, dependency: str) -> Exception:
+    """Return what an error means that stands within an answer, under a good status.
+
+    vLLM begins a stream before it has read the whole request: what is wrong with that, it says there.
+    """
+    fault = Fault(message=fault) if isinstance(fault, str) else fault
+    detail = "the server reports an error within the answer"
+    return _meant(fault.status or _UNKNOWN, fault.words, dependency, detail)
+
+
+def _meant(
+    status: int, words: str, dependency: str, detail: str, retry_after: float | None = None
+) -> Transient | Permanent | RequestRefused:
     if status >= 500 or status in _WAIT_AND_RETRY:  # noqa: PLR2004
-        raise Transient(dependency, detail, retry_after=_retry_after(response))
+        return Transient(dependency, detail, retry_after=retry_after)
     if status not in _AT_FAULT:
-        raise Permanent(Reason.REFUSED_BY_SINK, detail)
-    words = await _words(response)
+        return Permanent(Reason.REFUSED_BY_SINK, detail)
     if any(said in words for said in _TOO_LONG):
-        raise RequestRefused(CONTEXT_EXCEEDED, "the prompt is longer than the model can read: shorten it or ask anew")
-    raise RequestRefused(REQUEST_REFUSED, f"the model server refuses this request ({status})")
+        return RequestRefused(CONTEXT_EXCEEDED, "the prompt is longer than the model can read: shorten it or ask anew")
+    if any(said in words for said in _NO_TOOLS):
+        return RequestRefused(TOOLS_NOT_SUPPORTED, "the model server takes no tools for this model: send none")
+    if any(said in words for said in _NO_FORMAT):
+        return RequestRefused(FORMAT_NOT_SUPPORTED, "the model server cannot keep to this response_format")
+    spoken_of = _PARAMETERS.search(words)
+    about = f": it speaks of {spoken_of[0]}" if spoken_of else ""
+    return RequestRefused(REQUEST_REJECTED, f"the model server refuses this request ({status}){about}")
 
 
 async def _words(response: httpx.Response) -> str:
@@ -46,7 +77,7 @@ async def _words(response: httpx.Response) -> str:
         if len(content) > _MOST_READ:
             return ""
     try:
-        return Refusal.model_validate_json(content).words
+        return Refusal.model_validate_json(content).fault.words
     except ValidationError:
         return ""
 

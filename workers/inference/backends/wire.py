@@ -3,9 +3,11 @@
 Protocol: https://platform.openai.com/docs/api-reference/chat (`/chat/completions`, streaming; `/models`).
 """
 
-from typing import Any
+import re
 
 from pydantic import BaseModel, ConfigDict, Field
+
+_STATUS = re.compile(r"[45]\d\d")
 
 
 class _Lenient(BaseModel):
@@ -62,12 +64,32 @@ class ChunkChoice(_Lenient):
     finish_reason: str | None = None
 
 
+class Fault(_Lenient):
+    """The part of an error that says what is wrong, in the shapes of OpenAI, vLLM and llama.cpp."""
+
+    message: str = ""
+    code: str | int | None = None
+    type: str | None = None
+
+    @property
+    def status(self) -> int | None:
+        """The code, where it is a status of HTTP: of vLLM, llama.cpp and MAX it is."""
+        code = str(self.code)
+        return int(code) if _STATUS.fullmatch(code) else None
+
+    @property
+    def words(self) -> str:
+        """All that it says, in lower case."""
+        return f"{self.code or ''} {self.type or ''} {self.message}".lower()
+
+
 class Chunk(_Lenient):
     """One event of a streamed answer. The last one holds the usage and no choice."""
 
     choices: list[ChunkChoice] = []
     usage: Tokens | None = None
-    error: Any = None
+    error: Fault | str | None = None
+    """What went wrong once the status was sent; of vLLM also what is wrong with the request."""
 
 
 class Model(_Lenient):
@@ -82,14 +104,6 @@ class Models(_Lenient):
     data: list[Model] = Field(min_length=1)
 
 
-class Fault(_Lenient):
-    """The part of an error that says what is wrong, in the shapes of OpenAI, vLLM and llama.cpp."""
-
-    message: str = ""
-    code: str | int | None = None
-    type: str | None = None
-
-
 class Refusal(_Lenient):
     """Body of an error."""
 
@@ -97,7 +111,6 @@ class Refusal(_Lenient):
     message: str = ""
 
     @property
-    def words(self) -> str:
-        """All that it says, in lower case."""
-        fault = self.error if isinstance(self.error, Fault) else Fault(message=self.error or self.message)
-        return f"{fault.code or ''} {fault.type or ''} {fault.message}".lower()
+    def fault(self) -> Fault:
+        """What it says, wherever that stands."""
+        return self.error if isinstance(self.error, Fault) else Fault(message=self.error or self.message)

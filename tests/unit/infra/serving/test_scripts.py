@@ -27,7 +27,16 @@ def run(script: str, *arguments: str, **environment: str) -> "subprocess.Complet
 @pytest.mark.parametrize(
     ("which", "wanted"),
     [
-        ("coder", ("Qwen/Qwen2.5-Coder-7B-Instruct", "--port 8001", "--enable-lora", "LORA_UPDATING=True")),
+        (
+            "coder",
+            (
+                "Qwen/Qwen2.5-Coder-7B-Instruct",
+                "--port 8001",
+                "--enable-lora",
+                "LORA_UPDATING=True",
+                "--enable-auto-tool-choice --tool-call-parser hermes",
+            ),
+        ),
         ("reasoning", ("DeepSeek-R1-Distill-Qwen-7B", "--port 8002", "--reasoning-parser deepseek_r1")),
     ],
 )
@@ -46,6 +55,35 @@ def test_max_listens_on_loopback(started: "dict[str, str]") -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("serve --model meta-llama/Llama-3.1-8B-Instruct")
     assert "MAX_SERVE_HOST=127.0.0.1" in done.stdout
+
+
+def test_max_keeps_to_formats_where_it_can(started: "dict[str, str]") -> None:
+    assert "--enable-structured-output" in run("max.sh", **started).stdout
+    assert "--enable-structured-output" not in run("max.sh", "--devices", "cpu", **started).stdout
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_ollama_pulls_only_what_is_not_there(tmp_path: Path, *, there: bool) -> None:
+    """With a stand-in whose server ends by itself once a model is there."""
+    program, log = tmp_path / "ollama", tmp_path / "log"
+    served, shown = tmp_path / "served", tmp_path / "shown"
+    program.write_text(
+        f"""#!/bin/sh
+echo "$@" >>{log}
+case $1 in
+  serve) : >{served}; until [ -e {shown} ]; do :; done ;;
+  list) [ -e {served} ] ;;
+  show) [ {int(there)} = 1 ] && : >{shown} ;;
+  pull) : >{shown} ;;
+esac
+"""
+    )
+    program.chmod(0o755)
+    done = run("ollama.sh", MODEL="own", PATH=f"{tmp_path}:/usr/bin:/bin")
+    assert done.returncode == 0, done.stderr
+    called = log.read_text().splitlines()
+    assert ("pull own" in called) is not there
+    assert "show own" in called
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from infra.errors import Permanent, Transient
 from schemas.chat import Generation, Usage
 from schemas.event import now
 from tests.chats import passage, prompt
-from workers.inference.backends.backend import RequestRefused
+from workers.inference.backends.backend import FORMAT_NOT_SUPPORTED, TOOLS_NOT_SUPPORTED, RequestRefused
 from workers.inference.backends.openai import OpenAIBackend, endpoint
-from workers.inference.backends.refusals import CONTEXT_EXCEEDED, REQUEST_REFUSED
+from workers.inference.backends.refusals import CONTEXT_EXCEEDED, REQUEST_REJECTED
 from workers.inference.settings import OpenAISettings
 
 SETTINGS = OpenAISettings(url="http://model.test/v1", model="tiny", api_key=SecretStr("sesame"))
@@ -142,7 +142,7 @@ async def test_what_will_not_pass_is_permanent_and_quotes_nothing(status: int) -
 async def test_a_request_at_fault_is_told_without_a_quote(status: int) -> None:
     with pytest.raises(RequestRefused) as refused:
         await Server(httpx.Response(status, text="my prompt was: secret")).backend().answer(prompt())
-    assert refused.value.code == REQUEST_REFUSED
+    assert refused.value.code == REQUEST_REJECTED
     assert "secret" not in refused.value.detail
 
 
@@ -161,6 +161,76 @@ async def test_a_prompt_beyond_the_context_has_a_code_of_its_own(body: dict[str,
     assert refused.value.code == CONTEXT_EXCEEDED
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "named"),
+    [
+        (
+            '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set',
+            TOOLS_NOT_SUPPORTED,
+            "",
+        ),
+        ('tool_choice="required" requires --tool-call-parser to be set', TOOLS_NOT_SUPPORTED, ""),
+        ("registry.ollama.ai/library/smol:latest does not support tools", TOOLS_NOT_SUPPORTED, ""),
+        ("tools param requires --jinja flag", TOOLS_NOT_SUPPORTED, ""),
+        ("response_format requires --enable-structured-output. Restart the server", FORMAT_NOT_SUPPORTED, ""),
+        ("invalid JSON schema in format", FORMAT_NOT_SUPPORTED, ""),
+        ("Grammar error: Invalid type: nonsense", FORMAT_NOT_SUPPORTED, ""),
+        ("max_tokens=100000 cannot be greater than max_model_len=4096.", REQUEST_REJECTED, "max_tokens"),
+        ("Conversation roles must alternate user/assistant/", REQUEST_REJECTED, "roles"),
+        ("Value error.", REQUEST_REJECTED, ""),
+    ],
+)
+async def test_what_a_server_finds_fault_with_is_named_in_words_of_ours(words: str, code: str, named: str) -> None:
+    """Words of vLLM 0.32, Ollama 0.17, llama.cpp and MAX 26.7, as they came."""
+    body = {"error": {"message": words, "type": "BadRequestError", "param": None, "code": 400}}
+    with pytest.raises(RequestRefused) as refused:
+        await Server(httpx.Response(400, json=body)).backend().answer(prompt())
+    assert refused.value.code == code
+    assert refused.value.detail.endswith(f": it speaks of {named}" if named else refused.value.detail)
+    assert ("it speaks of" in refused.value.detail) is bool(named)
+    assert words not in refused.value.detail
+
+
+def told_in_a_stream(error: object) -> httpx.Response:
+    text = f"data: {orjson.dumps({'error': error}).decode()}\n\ndata: [DONE]\n\n"
+    return httpx.Response(200, text=text, headers={"content-type": "text/event-stream"})
+
+
+async def test_a_request_may_be_refused_within_a_stream() -> None:
+    """As vLLM 0.32 does: a failure that others would be made to wait for, if it counted against the server."""
+    error = {"message": "Grammar error: Invalid type: nonsense", "type": "BadRequestError", "param": None, "code": 400}
+    with pytest.raises(RequestRefused) as refused:
+        await Server(told_in_a_stream(error)).backend().answer(prompt())
+    assert refused.value.code == FORMAT_NOT_SUPPORTED
+
+
+@pytest.mark.parametrize("error", [{"message": "CUDA", "code": 500}, {"message": "x", "code": "server_error"}, "no"])
+async def test_any_other_error_within_a_stream_is_transient(error: object) -> None:
+    with pytest.raises(Transient, match="within the answer"):
+        await Server(told_in_a_stream(error)).backend().answer(prompt())
+
+
+async def test_an_answer_ends_before_its_stop_sequence_though_the_server_goes_on() -> None:
+    """As MAX 26.7 streams: the sequence, and a word more."""
+    said: list[str] = []
+    pieces = [("A mill is", None), (" a", None), (" device", "stop"), (" used", "stop")]
+    choices = [{"index": 0, "delta": {"content": text}, "finish_reason": finish} for text, finish in pieces]
+    lines = [f"data: {orjson.dumps({'choices': [choice]}).decode()}" for choice in choices]
+    stream = "\n\n".join([*lines, 'data: {"choices": [], "usage": {"completion_tokens": 6}}', "data: [DONE]", ""])
+    server = Server(httpx.Response(200, text=stream, headers={"content-type": "text/event-stream"}))
+    answer = await server.backend().answer(prompt(generation=Generation(stop=("device",)), stream=True), said.append)
+    assert (answer.text, answer.finish_reason, answer.usage.completion_tokens) == ("A mill is a", "stop", 6)
+    assert "".join(said) == answer.text
+
+
+async def test_an_answer_that_its_server_would_not_stop_is_one_that_stopped() -> None:
+    whole = completion("Weekly. Or so.") | {
+        "choices": [{"message": {"content": "Weekly. Or so."}, "finish_reason": "length"}]
+    }
+    answer = await Server(httpx.Response(200, json=whole)).backend().answer(prompt(generation=Generation(stop=(". ",))))
+    assert (answer.text, answer.finish_reason) == ("Weekly", "stop")
+
+
 async def test_a_huge_refusal_is_not_read() -> None:
     with pytest.raises(RequestRefused) as refused:
         await (
@@ -168,7 +238,7 @@ async def test_a_huge_refusal_is_not_read() -> None:
             .backend()
             .answer(prompt())
         )
-    assert refused.value.code == REQUEST_REFUSED
+    assert refused.value.code == REQUEST_REJECTED
 
 
 def adapters(*names: str) -> httpx.Response:
