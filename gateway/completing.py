@@ -80,6 +80,8 @@ class CompletionSources(BaseModel):
     support: float | None
     served_by: str
     degraded: bool
+    shortened: bool
+    """Whether the question was too long for the prompt and lost its middle."""
     intent: Intent | None
     """What kind of question it was taken for; null where that was not asked."""
     request_id: UUID
@@ -194,6 +196,7 @@ def sources_of(reply: ChatReply) -> CompletionSources:
         support=reply.support,
         served_by=reply.served_by,
         degraded=reply.degraded,
+        shortened=reply.shortened,
         intent=reply.intent,
         request_id=reply.request_id,
         conversation_id=reply.conversation_id,

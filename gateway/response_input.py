@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag
 
+from gateway.asking import MAX_CONTENT
 from gateway.calling import MAX_TOOLS, DeclaredFunction, NamedFunction, NamedTool, Tool, Tooled
 from schemas.chat import ChatMessage, FunctionCall, Generation, ToolCall
 
-MAX_CONTENT = 100_000
 MAX_ITEMS = 400
 
 

@@ -265,6 +265,8 @@ class ChatReply(Event):
     answer, `none` for the list of what was found."""
     degraded: bool = False
     """Somebody other than the backend asked for has answered, or the answer broke off."""
+    shortened: bool = False
+    """The question was too long for the prompt and lost its middle."""
     intent: Intent | None = None
     """What kind of question it was taken for; None where that was not asked."""
     support: float | None = None

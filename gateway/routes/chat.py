@@ -1,14 +1,14 @@
 """Conversations in our own shape."""
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.responses import Response
 from starlette.types import Scope
 
-from gateway.asking import question, routed
+from gateway.asking import MAX_CONTENT, question, routed
 from gateway.auth import NEEDS_KEY, Caller
 from gateway.cancelling import let_go, letting_go
 from gateway.connections import Connections, Held
@@ -17,7 +17,7 @@ from gateway.exchange import Exchange, unless_gone
 from gateway.plain import Way
 from gateway.problems import Problem, problem_body
 from gateway.repeating import IdempotencyKey, begin_keyed
-from gateway.routes.search import ANSWERING, ASKING, Answer, Filters, Question, answer_of
+from gateway.routes.search import ANSWERING, ASKING, Answer, Filters, answer_of
 from gateway.streaming import Stream, event, told
 from infra.kafka.answers import Part
 from infra.postgres.conversations import history
@@ -36,7 +36,7 @@ class ChatTurn(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"message": "What changed in the last release?"}]}
     )
 
-    message: Question
+    message: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_CONTENT)]
     conversation_id: UUID | None = None
     """Continues a conversation of this workspace; any other id begins one under it."""
     top_k: int = Field(default=5, ge=1, le=100)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
-from gateway.asking import question, routed
+from gateway.asking import MAX_CONTENT, question, routed
 from gateway.auth import NEEDS_KEY, Caller
 from gateway.calling import MAX_TOOLS, Tooled, check_calls
 from gateway.cancelling import letting_go
@@ -20,13 +20,12 @@ from gateway.opening import opened
 from gateway.plain import Way
 from gateway.problems import COMPLETIONS_PATH, invalid_field
 from gateway.repeating import IdempotencyKey, begin_keyed
-from gateway.routes.search import ANSWERING, ASKING, MAX_QUESTION, Filters
+from gateway.routes.search import ANSWERING, ASKING, Filters
 from schemas.chat import ChatMessage, ChatRequest, Generation, Intent, ToolCall
 
 router = APIRouter(tags=["chat"], dependencies=[NEEDS_KEY])
 
 MAX_MESSAGES = 200
-MAX_CONTENT = 100_000
 
 
 class TextPart(BaseModel):
@@ -135,8 +134,8 @@ class CompletionRequest(Tooled):
         asked = max((at for at, message in enumerate(messages) if message.role == "user"), default=last)
         if asked != last and messages[-1].role != "tool":
             raise invalid_field(f"/messages/{last}", "the last message is the user's, or of role tool")
-        if messages[asked].role != "user" or not 0 < len(messages[asked].content.strip()) <= MAX_QUESTION:
-            raise invalid_field(f"/messages/{asked}", f"the user asks something, in 1 to {MAX_QUESTION} characters")
+        if messages[asked].role != "user" or not 0 < len(messages[asked].content.strip()) <= MAX_CONTENT:
+            raise invalid_field(f"/messages/{asked}", f"the user asks something, in 1 to {MAX_CONTENT} characters")
         return messages
 
     def generation(self) -> Generation:

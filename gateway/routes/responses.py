@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from gateway.asking import question, routed
+from gateway.asking import MAX_CONTENT, question, routed
 from gateway.auth import NEEDS_KEY, Caller
 from gateway.calling import check_calls
 from gateway.cancelling import letting_go
@@ -22,9 +22,9 @@ from gateway.plain import Way
 from gateway.problems import RESPONSES_PATH, Code, Problem, invalid_field
 from gateway.repeating import IdempotencyKey, begin_keyed
 from gateway.responding import Asked, ResponseEvents, ResponseObject, response_of
-from gateway.response_input import MAX_CONTENT, Input, ResponseTools, messages_of
+from gateway.response_input import Input, ResponseTools, messages_of
 from gateway.routes.completions import Retrieval
-from gateway.routes.search import ANSWERING, ASKING, MAX_QUESTION
+from gateway.routes.search import ANSWERING, ASKING
 from infra.postgres.turns import Turns
 from schemas.chat import ChatMessage, ChatRequest, Generation
 
@@ -107,8 +107,8 @@ class ResponseRequest(ResponseTools):
         last = f"/input/{len(self.input) - 1}"
         if messages[-1].role not in ("user", "tool"):
             raise invalid_field(last, "the last item is the user's message, or what a function returned")
-        if asked < 0 or not 0 < len(messages[asked].content.strip()) <= MAX_QUESTION:
-            raise invalid_field(last, f"the user asks something, in 1 to {MAX_QUESTION} characters")
+        if asked < 0 or not 0 < len(messages[asked].content.strip()) <= MAX_CONTENT:
+            raise invalid_field(last, f"the user asks something, in 1 to {MAX_CONTENT} characters")
 
     def previous(self) -> UUID | None:
         """Return the request whose answer is gone on from. Raises Problem if the id is none of ours."""

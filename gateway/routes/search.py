@@ -17,7 +17,7 @@ from schemas.chat import ChatMessage, ChatReply, Citation, Intent, Passage, Sear
 router = APIRouter(tags=["search"], dependencies=[NEEDS_KEY])
 
 MAX_QUESTION = 8_000
-"""Characters of a question: an encoder reads about 1,000 of them, a model's context holds a few of these."""
+"""Characters of a question to the sources alone; what is said in a chat may be `MAX_CONTENT` long."""
 
 Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_QUESTION)]
 
@@ -39,6 +39,7 @@ ANSWERING = (
     Code.CONTEXT_LENGTH_EXCEEDED,
     Code.RESPONSE_FORMAT_NOT_SUPPORTED,
     Code.TOOLS_NOT_SUPPORTED,
+    Code.REQUEST_REJECTED,
     Code.CONVERSATION_NOT_FOUND,
 )
 """What a chat may answer besides."""
@@ -83,6 +84,8 @@ class Answer(BaseModel):
     model: str
     served_by: str
     degraded: bool
+    shortened: bool
+    """Whether the question was too long for the prompt and lost its middle."""
     intent: Intent | None
     """What kind of question it was taken for; null where that was not asked."""
     request_id: UUID
@@ -128,6 +131,7 @@ def answer_of(reply: ChatReply) -> Answer:
         model=reply.model,
         served_by=reply.served_by,
         degraded=reply.degraded,
+        shortened=reply.shortened,
         intent=reply.intent,
         request_id=reply.request_id,
     )

@@ -1,7 +1,7 @@
 """Compares an answer with its replay. No I/O."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import unified_diff
 from typing import Any
 
@@ -19,6 +19,12 @@ def answers(before: str, reply: ChatReply) -> dict[str, Any]:
     diff = [] if same or error else list(unified_diff(*both, "then", "now", n=1, lineterm=""))
     told = {"text": reply.text, "model": reply.model, "served_by": reply.served_by, "degraded": reply.degraded}
     return {"same": same, **told, "abstained": reply.abstained, "error": error, "diff": diff}
+
+
+def sampled(parameters: Mapping[str, Any]) -> bool:
+    """Say whether an answer was asked for with chance in it: its repetition need not say the same."""
+    generation = parameters.get("generation") or {}
+    return bool(generation.get("temperature")) and generation.get("seed") is None
 
 
 def retrieved(workspace: str, before: Sequence[dict[str, Any]], passages: Sequence[Passage]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import typer
 
-from infra.cli.comparing import answers, retrieved
+from infra.cli.comparing import answers, retrieved, sampled
 from infra.cli.operating import SOURCE, open_database, open_log
 from infra.cli.terminal import AsJson, CommandError, Status, command, out, plain, print_json
 
@@ -76,7 +76,7 @@ async def _replayed(found: "Explanation", timeout_s: float) -> dict[str, Any]:
             search = await replaying.found(prompt) if prompt.request.retrieve else None
     return {
         "request_id": reply.request_id,
-        "answer": answers(found.answer, reply),
+        "answer": answers(found.answer, reply) | {"sampled": sampled(found.parameters)},
         "retrieved": None if search is None else retrieved(found.workspace, found.retrieved, search.passages),
         "search_error": search.error.model_dump() if search and search.error else None,
     }
@@ -85,10 +85,10 @@ async def _replayed(found: "Explanation", timeout_s: float) -> dict[str, Any]:
 def _print(found: "Explanation") -> None:
     for name, value in asdict(found).items():
         if name not in _TEXTS:
-            plain(f"{name:<18}{value}")
+            plain(f"{name:<26}{value}")
     for name in ("parameters", "parts"):
         for key, value in getattr(found, name).items():
-            plain(f"{name}.{key:<{max(1, 17 - len(name))}}{value}")
+            plain(f"{f'{name}.{key}':<26}{value}")
     plain("")
     plain(found.question, style="bold")
     plain(f"no answer: {found.error['detail']}" if found.error else found.answer)
@@ -106,7 +106,8 @@ def _print_replay(compared: dict[str, Any]) -> None:
         plain(f"no answer now: {answer['error']['code']}: {answer['error']['detail']}")
     else:
         plain(f"answered by {answer['served_by']} {answer['model']}".rstrip())
-        plain("the same answer" if answer["same"] else "another answer:")
+        other = "another answer, as is to be expected of one sampled without a seed:" if answer["sampled"] else ""
+        plain("the same answer" if answer["same"] else other or "another answer:")
         for line in answer["diff"]:
             plain(line, style={"+": "green", "-": "red"}.get(line[:1], ""))
     if compared["search_error"]:

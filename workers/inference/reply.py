@@ -37,6 +37,7 @@ def reply_of(prompt: ChatPrompt, outcome: Outcome, sequence: int = 0) -> ChatRep
         model=outcome.model,
         served_by=outcome.served_by,
         degraded=outcome.degraded,
+        shortened=prompt.parts is not None and prompt.parts.cut_question,
         intent=outcome.intent,
     )
     match outcome.result:

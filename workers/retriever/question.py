@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from infra.models.sparse import tokenise
 from schemas.chat import ChatMessage
 
+SEARCHED_CHARACTERS = 8_000
+"""Most that is searched for: an encoder reads about the first 1,000, and the list of words grows with the text. Of a
+longer question, such as a pasted log, both ends are taken: what is asked stands at one of them."""
+FOLLOW_UP_CHARACTERS = 1_000
+"""A longer question is no follow-up, whatever it starts with."""
 FOLLOW_UP_TERMS = 2
 """A question with so few terms of its own ("and in Java?") is read together with the one before it."""
 _POINTS_BACK = re.compile(
@@ -42,11 +47,20 @@ def read_question(messages: Sequence[ChatMessage]) -> Question:
         return Question(messages[-1].content, messages[-1].content)
     last = asked[-1]
     if len(asked) > 1 and _is_follow_up(last):
-        return Question(last, f"{asked[-2]}\n{last}")
-    return Question(last, last)
+        return Question(last, _ends(f"{asked[-2]}\n{last}"))
+    return Question(last, _ends(last))
+
+
+def _ends(text: str) -> str:
+    if len(text) <= SEARCHED_CHARACTERS:
+        return text
+    half = SEARCHED_CHARACTERS // 2
+    return f"{text[:half]}\n{text[-half + 1 :]}"
 
 
 def _is_follow_up(text: str) -> bool:
+    if len(text) > FOLLOW_UP_CHARACTERS:
+        return False
     terms = len(tokenise(text))
     short = terms <= FOLLOW_UP_TERMS
     return short or bool(_STARTS_AS_FOLLOW_UP.match(text)) or (terms <= 5 and bool(_POINTS_BACK.search(text)))  # noqa: PLR2004

@@ -8,6 +8,7 @@ from schemas.interactions import Interaction, Parameters
 from workers.retriever.question import read_question
 
 CANCELLED = "cancelled"
+CONTEXT_EXCEEDED = "context_length_exceeded"
 DEADLINE_PASSED = "deadline_passed"
 SEARCH_REFUSED = "search_refused"
 TEXT_REFUSED = "text_refused"

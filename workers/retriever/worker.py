@@ -20,9 +20,10 @@ from schemas.chat import ChatReply, ChatRequest
 from schemas.embedding import EmbeddingRequest
 from schemas.event import now
 from topics.catalogue import CHAT_CANCELS, CHAT_PROMPTS, CHAT_REPLIES, CHAT_REQUESTS, EMBEDDING_REQUESTS, INTERACTIONS
-from workers.retriever.prompt import prompt_of
+from workers.retriever.prompt import NoRoomError, prompt_of
 from workers.retriever.reply import (
     CANCELLED,
+    CONTEXT_EXCEEDED,
     DEADLINE_PASSED,
     SEARCH_REFUSED,
     TEXT_REFUSED,
@@ -54,17 +55,26 @@ async def retrieve(delivery: Delivery[ChatRequest], tools: Tools) -> Iterable[Ou
     if left_s <= 0:
         return _ended(DEADLINE_PASSED, "the deadline had passed before the search began", delivery)
     try:
-        found = await _found(request, tools, left_s) if request.retrieve else Retrieved.of(request)
+        return [await _found_for(delivery, tools, left_s)]
     except AskerGone:
-        return _ended(CANCELLED, "the question was cancelled by its asker", delivery)
+        code, detail = CANCELLED, "the question was cancelled by its asker"
     except NoTurnError:
-        return _ended(DEADLINE_PASSED, "the deadline passed while the search waited", delivery)
+        code, detail = DEADLINE_PASSED, "the deadline passed while the search waited"
+    except NoRoomError as error:
+        code, detail = CONTEXT_EXCEEDED, f"the question takes about {error}: shorten it"
     except Permanent as error:
         log.warning("a search is refused", cause=error.detail, reason=error.reason)
-        return _ended(SEARCH_REFUSED, "the index refuses this search: check its filters", delivery)
+        code, detail = SEARCH_REFUSED, "the index refuses this search: check its filters"
+    return _ended(code, detail, delivery)
+
+
+async def _found_for(delivery: Delivery[ChatRequest], tools: Tools, left_s: float) -> Outgoing:
+    """Return the reply to a search, or the prompt of a question. Raises as `_found`, and NoRoomError."""
+    request = delivery.body
+    found = await _found(request, tools, left_s) if request.retrieve else Retrieved.of(request)
     if request.purpose == "search":
-        return [_reply(passages_for(request, found.passages), delivery)]
-    return [Outgoing(CHAT_PROMPTS, prompt_of(request, found, tools.budget, delivery.origin), delivery)]
+        return _reply(passages_for(request, found.passages), delivery)
+    return Outgoing(CHAT_PROMPTS, prompt_of(request, found, tools.budget, delivery.origin), delivery)
 
 
 async def _found(request: ChatRequest, tools: Tools, left_s: float) -> Retrieved:

@@ -8,6 +8,9 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
+from gateway.asking import MAX_CONTENT
+from gateway.problems import Problem
+from gateway.routes.completions import CompletionRequest
 from schemas.chat import Citation, Usage
 from tests.eventually import eventually
 from tests.unit.gateway.conftest import Door
@@ -217,3 +220,21 @@ async def test_chat_takes_the_same_wishes(door: Door) -> None:
     assert (request.intent, request.cached) == ("creative", False)
     said = response.json()
     assert (said["intent"], said["served_by"], said["degraded"]) == ("creative", "cache", True)
+
+
+async def test_who_asked_too_long_a_question_hears_that_it_was_shortened(door: Door, client: AsyncOpenAI) -> None:
+    door.log.answer = telling("Yes.", shortened=True)
+    answer = await client.chat.completions.create(model="millrace", messages=MESSAGES)
+    assert (answer.model_extra or {})["millrace"]["shortened"] is True
+    assert (await door.client.post("/v1/chat", json={"message": "is it?"})).json()["shortened"] is True
+
+
+def test_a_pasted_log_is_a_question() -> None:
+    log = "x" * MAX_CONTENT
+    wanted = CompletionRequest.model_validate(
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": log}]}]}
+    )
+    assert wanted.plain()[-1].content == log
+    twice = wanted.model_validate({"messages": [{"role": "user", "content": [{"type": "text", "text": log}] * 2}]})
+    with pytest.raises(Problem):
+        twice.plain()

@@ -3,7 +3,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from infra.cli.comparing import answers, retrieved
+from infra.cli.comparing import answers, retrieved, sampled
 from schemas.chat import ChatReply, Passage, ReplyError
 from schemas.ids import point_id
 from tests.chats import passage
@@ -55,3 +55,19 @@ def test_chunks_are_compared_by_their_ids(workspace: str) -> None:
         str(documents[3]): ("gone", 4, None),
         str(documents[4]): ("new", None, 4),
     }
+
+
+@pytest.mark.parametrize(
+    ("generation", "by_chance"),
+    [
+        ({"temperature": 1.0, "seed": None}, True),
+        ({"temperature": 1.0, "seed": 7}, False),
+        ({"temperature": 0.0, "seed": None}, False),
+        ({"temperature": None, "seed": None}, False),
+        (None, False),
+    ],
+)
+def test_an_answer_that_was_sampled_may_be_another_one(
+    generation: dict[str, object] | None, *, by_chance: bool
+) -> None:
+    assert sampled({"generation": generation} if generation is not None else {}) is by_chance

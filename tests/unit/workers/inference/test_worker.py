@@ -53,6 +53,16 @@ async def test_a_chat_turn_gives_a_reply_and_an_interaction() -> None:
     assert interaction.asked_at <= interaction.answered_at <= now()
 
 
+@pytest.mark.parametrize("cut", [True, False])
+async def test_a_reply_tells_that_its_question_was_shortened(*, cut: bool) -> None:
+    asked = prompt(passages=[KEYS], weights=WEIGHTS).model_copy(
+        update={"parts": PromptParts(budget=3_000, cut_question=cut)}
+    )
+    reply, *_ = await infer(delivery(asked), tools())
+    assert isinstance(reply.body, ChatReply)
+    assert reply.body.shortened is cut
+
+
 async def test_an_interaction_tells_what_its_answer_was_made_of() -> None:
     asked = prompt(passages=[KEYS], weights=WEIGHTS, top_k=7).model_copy(
         update={"request_at": "chat.requests:1:10", "parts": PromptParts(budget=3_000, retrieved=40)}

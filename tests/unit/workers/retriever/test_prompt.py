@@ -11,7 +11,15 @@ from schemas.envelope import Origin
 from tests.chats import passage, request
 from workers.retriever.budget import CUT, Budget
 from workers.retriever.fence import fence_mark, fenced, harmless
-from workers.retriever.prompt import NO_SOURCES, POLICY, POLICY_WITHOUT_SOURCES, compose, composed_of, prompt_of
+from workers.retriever.prompt import (
+    NO_SOURCES,
+    POLICY,
+    POLICY_WITHOUT_SOURCES,
+    NoRoomError,
+    compose,
+    composed_of,
+    prompt_of,
+)
 from workers.retriever.question import Question
 from workers.retriever.retrieve import Retrieved
 from workers.retriever.settings import DEFAULT_SHARES, RetrieverSettings
@@ -89,6 +97,40 @@ def test_a_pasted_log_is_cut_in_its_middle_and_leaves_room_for_sources(length: i
     assert "BEGIN " in last
     assert last.endswith(" END?")
     assert CUT in last
+
+
+def test_a_question_has_three_quarters_beside_sources_and_is_told_to_be_cut() -> None:
+    room = BUDGET.tokens - BUDGET.cost(POLICY)
+    for share, cut in ((0.74, False), (0.76, True)):
+        question = "z" * int(share * room * BUDGET.characters_per_token)
+        composed = composed_of(request(), question, [passage(1)], BUDGET)
+        assert composed.parts.cut_question is cut
+        assert composed.parts.passages == 1
+
+
+def test_without_retrieval_nothing_that_the_caller_wrote_is_cut() -> None:
+    rules, question = "rules " * 600, "BEGIN " + "z" * 3_000 + " END?"
+    turns = (
+        ChatMessage(role="system", content=rules),
+        *conversation(5, 300),
+        ChatMessage(role="user", content=question),
+    )
+    messages, parts = composed_of(request(retrieve=False, messages=turns), question, [], BUDGET)
+    assert messages[0].content.endswith(rules)
+    assert messages[-1].content == question
+    assert not parts.cut_question
+    assert parts.dropped_messages > 0
+    assert total(messages, BUDGET) <= BUDGET.tokens
+
+
+def test_without_retrieval_what_has_no_room_is_refused() -> None:
+    with pytest.raises(NoRoomError) as refused:
+        compose(request(retrieve=False), "z" * 8_000, [], BUDGET)
+    assert refused.value.room == BUDGET.tokens
+    assert BUDGET.tokens < refused.value.tokens < BUDGET.tokens + 100
+    rules = (ChatMessage(role="system", content="r" * 8_000), ChatMessage(role="user", content="Q?"))
+    with pytest.raises(NoRoomError):
+        compose(request(retrieve=False, messages=rules), "Q?", [], BUDGET)
 
 
 def test_retrieved_text_cannot_close_its_fence() -> None:

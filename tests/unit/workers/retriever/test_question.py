@@ -1,7 +1,7 @@
 import pytest
 
 from schemas.chat import ChatMessage, Role
-from workers.retriever.question import Question, possible_names, read_question, without_names
+from workers.retriever.question import SEARCHED_CHARACTERS, Question, possible_names, read_question, without_names
 
 
 def said(*turns: tuple[Role, str]) -> list[ChatMessage]:
@@ -30,6 +30,15 @@ def test_a_pronoun_alone_makes_a_follow_up_only_in_a_short_question() -> None:
     assert "rotated" in read_question(turns).searched
     long = "Does the exporter close its sockets when the collector restarts during deployment windows?"
     assert read_question(said(("user", "How are signing keys rotated?"), ("user", long))).searched == long
+
+
+def test_of_a_pasted_log_both_ends_are_searched_for() -> None:
+    log = "Why does it fail? " + "line\n" * 20_000 + "Error: no route"
+    question = read_question(said(("user", "How are signing keys rotated?"), ("user", log)))
+    assert question.asked == log
+    assert len(question.searched) == SEARCHED_CHARACTERS
+    assert question.searched.startswith("Why does it fail?")
+    assert question.searched.endswith("Error: no route")
 
 
 def test_a_conversation_without_a_user_is_asked_by_its_last_message() -> None:

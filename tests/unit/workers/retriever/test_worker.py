@@ -110,6 +110,16 @@ async def test_without_retrieval_nothing_is_searched() -> None:
     assert body.messages[-1].content == "Tell a joke."
 
 
+async def test_a_question_that_has_no_room_is_answered_with_how_much_there_is() -> None:
+    asked = request("z" * 20_000, retrieve=False)
+    reply, kept = await retrieve(delivery(asked), tools_of(Finding(FOUND)))
+    assert failed([reply]) == "context_length_exceeded"
+    assert isinstance(reply.body, ChatReply)
+    assert reply.body.error is not None
+    assert "a prompt holds 3000" in reply.body.error.detail
+    assert kept.topic is INTERACTIONS
+
+
 class Held(Finding):
     """Searches until it is let go, and remembers for whom in which order."""
 
