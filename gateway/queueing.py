@@ -159,6 +159,10 @@ class Queue:
             for queue, number in entered:
                 queue.leave(request.workspace, number)
 
+    def models(self) -> list[str]:
+        """Return the names that the inference workers say can be asked for; none where nobody has told."""
+        return sorted({name for post in self._writing() for name in post.load.models})
+
     def wait_s(self, workspace: str, *, searched: bool = False, answered: bool = True) -> float | None:
         """Return the estimated seconds until an answer to `workspace` begins; None if nobody knows.
 

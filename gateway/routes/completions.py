@@ -124,6 +124,9 @@ class CompletionRequest(Tooled):
     seed: int | None = None
     stop: str | list[str] | None = None
     response_format: ResponseFormat | None = None
+    store: bool | None = None
+    """False leaves no conversation behind, and no answer that others could be given. Otherwise it is kept: that is what
+    conversations are made of here, whatever OpenAI's default."""
     millrace: Retrieval = Field(default_factory=Retrieval)
 
     def plain(self) -> list[ChatMessage]:
@@ -180,7 +183,8 @@ async def _asked(held: Connections, workspace: str, wanted: CompletionRequest, k
     asked = await question(
         held,
         workspace,
-        purpose="chat",
+        # A query is answered like a chat, and leaves nothing behind.
+        purpose="query" if wanted.store is False else "chat",
         messages=wanted.plain(),
         model="" if wanted.model == DEFAULT_MODEL else wanted.model,
         generation=wanted.generation(),
@@ -191,4 +195,4 @@ async def _asked(held: Connections, workspace: str, wanted: CompletionRequest, k
         conversation_id=wanted.millrace.conversation_id,
         idempotency_key=key,
     )
-    return routed(asked, wanted.millrace.intent, cached=wanted.millrace.cached)
+    return routed(asked, wanted.millrace.intent, cached=wanted.millrace.cached and wanted.store is not False)

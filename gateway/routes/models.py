@@ -26,7 +26,7 @@ class Model(BaseModel):
 
 
 class Models(BaseModel):
-    """The names that always answer, and the encoder."""
+    """The name that always answers, the encoder, and what the workers' backends serve."""
 
     object: Literal["list"] = "list"
     data: list[Model]
@@ -34,7 +34,7 @@ class Models(BaseModel):
 
 @router.get(MODELS_PATH, response_model=Models, responses=problems(*AUTHENTICATED))
 async def models(held: Held) -> Models:
-    """List the models. Which others the workers' backends serve only they know; those can be asked for too."""
+    """List what can be asked for: `millrace`, which always answers, the encoder, and the models and adapters served."""
     return Models(data=[Model(id=name) for name in await _names(held)])
 
 
@@ -49,10 +49,10 @@ async def model(model: str, held: Held) -> Model:
 
 
 async def _names(held: Connections) -> list[str]:
-    """Return the model of questions, and those of embeddings: the one name that stays, and the encoder's own."""
+    """Return the names of questions and of embeddings that stay, the encoder's own, and those of the models served."""
     try:
-        encoder = (await held.live_index.get("")).model
+        embedding = [EMBEDDING_MODEL, (await held.live_index.get("")).model]
     except Transient:
         # Before the first embedder has started there is nothing to embed with; questions may be answered all the same.
-        return [DEFAULT_MODEL]
-    return [DEFAULT_MODEL, EMBEDDING_MODEL, encoder]
+        embedding = []
+    return list(dict.fromkeys([DEFAULT_MODEL, *embedding, *held.queue.models()]))

@@ -191,7 +191,7 @@ async def _asked(held: Connections, workspace: str, wanted: ResponseRequest, key
         conversation_id=earlier.conversation_id if earlier else wanted.millrace.conversation_id,
         idempotency_key=key,
     )
-    return routed(asked, wanted.millrace.intent, cached=wanted.millrace.cached)
+    return routed(asked, wanted.millrace.intent, cached=wanted.millrace.cached and wanted.store is not False)
 
 
 async def _earlier(held: Connections, workspace: str, wanted: ResponseRequest) -> Turns | None:

@@ -1,4 +1,5 @@
-"""How busy retrievers and inference workers are: each posts its queue twice a second, and gateways read all of them.
+"""How busy retrievers and inference workers are, and which models answer there: each posts it twice a second, and
+gateways read all of it.
 
 A post ends by itself, so that a worker that died is not counted for long. What is lost here costs an estimate and
 nothing else: where nobody has posted, nothing is known, and whoever asks must go on without.
@@ -48,6 +49,8 @@ class Load:
     """Mean time of a turn, in seconds; None before any has ended."""
     workspaces: Mapping[str, Queued] = field(default_factory=dict)
     """Those of which anything waits or is at work."""
+    models: tuple[str, ...] = ()
+    """Names that its answers can be asked for by: models and adapters of the servers behind it."""
 
 
 @dataclass(frozen=True, slots=True)

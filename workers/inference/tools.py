@@ -3,7 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from redis.asyncio import Redis
 
@@ -30,6 +30,7 @@ from workers.inference.backends.choice import open_backends
 from workers.inference.deltas import Deltas, Send
 from workers.inference.earlier import Earlier
 from workers.inference.embed import LateVectors
+from workers.inference.listing import Listing
 from workers.inference.outcome import Outcome
 from workers.inference.reply import delta_of
 from workers.inference.settings import EarlierSettings, InferenceSettings
@@ -86,7 +87,10 @@ async def open_tools() -> AsyncIterator[Tools]:
         publisher = await Publisher.open(kafka.bootstrap, objects, DELTA_PATIENCE_S)
         resources.push_async_callback(publisher.close)
         if redis is not None:
-            heartbeat = await Heartbeat.open(LoadBoard(redis, "inference"), answerer.load)
+            listing = await Listing.open(lambda: answerer.fleet.members)
+            resources.push_async_callback(listing.close)
+            board = LoadBoard(redis, "inference")
+            heartbeat = await Heartbeat.open(board, lambda: replace(answerer.load(), models=listing.names))
             resources.push_async_callback(heartbeat.close)
         yield Tools(answerer, settings, publisher)
 

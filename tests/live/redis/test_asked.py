@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from infra.errors import Transient
 from infra.redis.asked import PREFIX, Asked, AskedRequests
-from tests.live.redis.conftest import Valkey
+from tests.valkey import Valkey
 
 AT = datetime(2026, 3, 14, 9, 26, 53, 589_793, UTC)
 

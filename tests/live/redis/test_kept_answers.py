@@ -10,7 +10,7 @@ from infra.errors import Transient
 from infra.redis.client import open_redis
 from infra.redis.kept_answers import LARGEST_BYTES, MARK_TTL_S, PREFIX, Changed, KeptAnswers
 from tests.eventually import eventually
-from tests.live.redis.conftest import Valkey
+from tests.valkey import Valkey
 
 A, B = UUID(int=1), UUID(int=2)
 

@@ -6,7 +6,7 @@ from redis.asyncio import Redis
 from infra.errors import Transient
 from infra.redis.leases import Lease
 from tests.eventually import eventually
-from tests.live.redis.conftest import Valkey
+from tests.valkey import Valkey
 
 
 def lease(client: Redis, places: int = 2, ttl_s: float = 30) -> Lease:

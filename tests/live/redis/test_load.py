@@ -6,10 +6,10 @@ from redis.asyncio import Redis
 from infra.errors import Transient
 from infra.redis.load import PREFIXES, Load, LoadBoard, LoadWatch, Queued
 from tests.eventually import eventually
-from tests.live.redis.conftest import Valkey
+from tests.valkey import Valkey
 
 BUSY = Load(4, 1.5, {"acme": Queued(7, 4, 2.0), "größe": Queued(1, 0)})
-IDLE = Load(2, None)
+IDLE = Load(2, None, models=("coder", "support-lora"))
 PREFIX = PREFIXES["inference"]
 
 
@@ -51,6 +51,12 @@ async def test_what_is_not_ours_is_left_out(client: Redis) -> None:
     await client.set(f"{PREFIX}:host:2", b'{"slots": "many"}', px=1_000)
     await client.sadd(PREFIX, "host:2")
     assert [posted.load for posted in await board.read()] == [BUSY]
+
+
+async def test_a_worker_of_an_earlier_release_is_heard(client: Redis) -> None:
+    await client.set(f"{PREFIX}:host:1", b'{"slots": 2, "service_s": 0.5, "workspaces": {}}', px=1_000)
+    await client.sadd(PREFIX, "host:1")
+    assert [posted.load for posted in await LoadBoard(client, "inference").read()] == [Load(2, 0.5)]
 
 
 async def test_a_watch_follows_and_knows_nothing_while_the_server_is_away(client: Redis, own_valkey: Valkey) -> None:

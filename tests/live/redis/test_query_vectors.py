@@ -11,7 +11,7 @@ from infra.models.encoder import FloatArray
 from infra.models.hashed import HashEncoder
 from infra.redis.client import open_redis
 from infra.redis.query_vectors import QueryVectors
-from tests.live.redis.conftest import Valkey
+from tests.valkey import Valkey
 from workers.retriever.embed import QuestionEmbedder
 
 UNIT = np.array([0.6, 0.8], dtype=np.float32)

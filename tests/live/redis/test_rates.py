@@ -10,7 +10,7 @@ from infra.errors import Transient
 from infra.redis.client import open_redis
 from infra.redis.rates import Rate, SharedRates
 from tests.eventually import eventually
-from tests.live.redis.conftest import Valkey
+from tests.valkey import Valkey
 
 
 async def admitted(times: int, name: str, *rates: SharedRates) -> int:

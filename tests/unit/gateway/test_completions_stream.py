@@ -222,6 +222,16 @@ async def test_chat_takes_the_same_wishes(door: Door) -> None:
     assert (said["intent"], said["served_by"], said["degraded"]) == ("creative", "cache", True)
 
 
+@pytest.mark.parametrize(("store", "purpose"), [(False, "query"), (True, "chat"), (None, "chat")])
+async def test_what_is_not_to_be_stored_leaves_nothing_behind(
+    door: Door, client: AsyncOpenAI, store: bool | None, purpose: str
+) -> None:
+    door.log.answer = telling("Yes.")
+    await client.chat.completions.create(model="millrace", messages=MESSAGES, store=store)
+    request = await asked(door)
+    assert (request.purpose, request.cached) == (purpose, store is not False)
+
+
 async def test_who_asked_too_long_a_question_hears_that_it_was_shortened(door: Door, client: AsyncOpenAI) -> None:
     door.log.answer = telling("Yes.", shortened=True)
     answer = await client.chat.completions.create(model="millrace", messages=MESSAGES)

@@ -139,6 +139,14 @@ async def test_a_search_waits_for_no_answer_and_a_bare_question_for_no_search(do
     assert (await door.client.post("/v1/chat", json=bare)).status_code == 200
 
 
+async def test_the_models_that_workers_serve_are_listed(door: Door) -> None:
+    told = [Posted(Load(4, None, models=names), 0.1) for names in (("coder", "org/lora"), ("coder", "millrace"))]
+    door.connections.queue = Queue(lambda: told)
+    listed = [model["id"] for model in (await door.client.get("/v1/models")).json()["data"]]
+    assert listed == ["millrace", "millrace-embeddings", "hash-64", "coder", "org/lora"]
+    assert (await door.client.get("/v1/models/org/lora")).json()["id"] == "org/lora"
+
+
 def test_the_longer_of_the_two_queues_is_waited_for() -> None:
     writing, searching = [posted(acme=3)], [posted(service_s=0.2, acme=100)]
     queue = Queue(lambda: writing, lambda: searching)

@@ -73,6 +73,10 @@ class Backend(Protocol):
         """Say whether it answers as `model`, its own or an adapter. Raises Transient if it cannot tell now."""
         ...
 
+    async def names(self) -> frozenset[str]:
+        """Return the models and adapters that can be asked for here now. Raises Transient, Permanent."""
+        ...
+
     @property
     def writes(self) -> bool:
         """Whether it answers anything; False if it only quotes what was found."""

@@ -55,6 +55,10 @@ class ExtractiveBackend:
         """Say whether `model` is its name."""
         return model == self.name
 
+    async def names(self) -> frozenset[str]:
+        """Return its name."""
+        return frozenset({self.name})
+
     async def answer(self, prompt: ChatPrompt, say: Say = silently) -> Answer:
         """Return cited sentences, said one by one, or an abstention that names what was looked at, not said.
 

@@ -77,12 +77,11 @@ class OpenAIBackend:
 
         Raises Transient if the server cannot be asked and no earlier list names it.
         """
-        if model in self._known():
-            return True
-        async with self._listing:
-            if monotonic() - self._listed_at > LIST_KEPT_S:
-                await self._list(CONNECT_TIMEOUT_S)
-        return model in self._known()
+        return model in self._known() or model in await self._asked_for()
+
+    async def names(self) -> frozenset[str]:
+        """Return its own model, those of the settings, and what the server lists. Raises Transient, Permanent."""
+        return await self._asked_for() - {self.name}
 
     async def answer(self, prompt: ChatPrompt, say: Say = silently) -> Answer:
         """Return the model's answer, its [n] markers as citations.
@@ -134,6 +133,12 @@ class OpenAIBackend:
 
     def _known(self) -> frozenset[str]:
         return self._listed.union(self._settings.models, {self.name, self._model} - {""})
+
+    async def _asked_for(self) -> frozenset[str]:
+        async with self._listing:
+            if monotonic() - self._listed_at > LIST_KEPT_S:
+                await self._list(CONNECT_TIMEOUT_S)
+        return self._known()
 
     async def _list(self, within_s: float) -> None:
         async with self._asked("GET", MODELS, None, within_s) as response:

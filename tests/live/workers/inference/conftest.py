@@ -101,7 +101,7 @@ class ModelServer:
         writer.write(HEAD + chunk(b": a comment"))
         pieces = ("Never",) if mood == "changing" else PIECES
         half = mood in {"stalling", "cutting", "ending", "garbage", "erring"}
-        for piece in pieces[:2] if half else pieces:
+        for piece in () if mood == "refusing" else pieces[:2] if half else pieces:
             if mood == "paced":
                 await _pass(self.delay_s)
             writer.write(event(piece))
@@ -113,6 +113,10 @@ class ModelServer:
                 raise ConnectionResetError
             case "garbage":
                 writer.write(chunk(b"data: \xff\xfe{not json"))
+            case "refusing":
+                # As vLLM does: under status 200, where the stream has begun before the request is looked at.
+                fault = {"message": "Grammar error: Invalid type: nonsense", "type": "BadRequestError", "code": 400}
+                writer.write(chunk(b"data: " + orjson.dumps({"error": fault})) + chunk(b"data: [DONE]"))
             case "erring":
                 writer.write(chunk(b'data: {"error": {"message": "out of memory"}}'))
             case "ending":

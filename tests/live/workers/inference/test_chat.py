@@ -18,6 +18,8 @@ from infra.kafka.codec import decode, new_envelope
 from infra.kafka.producer import Publisher
 from infra.kafka.runtime import Runtime, Timing
 from infra.objects.store import ObjectStore
+from infra.redis.client import open_redis
+from infra.redis.load import LoadBoard
 from schemas.chat import ChatPrompt, ChatReply, ReplyTo
 from schemas.chat_cancel import ChatCancel
 from schemas.envelope import Envelope
@@ -26,6 +28,7 @@ from schemas.interactions import Interaction
 from tests.chats import passage, prompt
 from tests.eventually import eventually
 from tests.live.workers.inference.conftest import PIECES, ModelServer
+from tests.valkey import Valkey
 from topics.catalogue import CHAT_CANCELS, CHAT_PROMPTS, CHAT_REPLIES, INTERACTIONS
 from workers.inference.tools import Tools
 from workers.inference.worker import worker
@@ -273,3 +276,19 @@ async def test_a_thousand_questions_delay_anothers_by_one_slots_time(
     stopped_at = monotonic()
     await running.stop()
     assert monotonic() - stopped_at < 5, "those that only waited were not given back at once"
+
+
+async def test_the_gateways_hear_which_models_it_serves(
+    start: Start, own_valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = own_valkey.settings().url
+    assert url is not None
+    monkeypatch.setenv("REDIS_URL", url.get_secret_value())
+    await start()
+    async with open_redis(own_valkey.settings()) as client:
+        board = LoadBoard(client, "inference")
+
+        async def told() -> list[tuple[str, ...]]:
+            return [posted.load.models for posted in await board.read() if posted.load.models]
+
+        assert await eventually(told) == [("extractive", "support-lora", "tiny")]

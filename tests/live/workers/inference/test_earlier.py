@@ -15,8 +15,8 @@ from tests.chats import passage, prompt
 from tests.deliveries import delivery
 from tests.events import document, receipt
 from tests.eventually import eventually
-from tests.live.redis.conftest import Valkey
 from tests.live.workers.inference.conftest import ModelServer
+from tests.valkey import Valkey
 from workers.forgetter.worker import forget
 from workers.inference.answer import Answerer
 from workers.inference.tools import open_answerer
@@ -26,14 +26,6 @@ HELD = document("Keys are rotated weekly.", workspace="acme", version=1)
 GONE = document("", workspace="acme", version=2)
 SOURCE = passage(document_id=HELD.document_id, cosines=[0.9])
 DOWN = "away"
-
-
-@pytest.fixture
-async def own_valkey(tmp_path: Path) -> AsyncIterator[Valkey]:
-    server = Valkey(tmp_path)
-    await server.start()
-    yield server
-    await server.stop()
 
 
 @pytest.fixture

@@ -185,6 +185,17 @@ async def test_a_server_that_stays_away_is_asked_no_more(answerer: Answerer, mod
     assert REGISTRY.get_sample_value("millrace_backend_breaker", {"backend": "openai"}) == 2
 
 
+async def test_one_askers_faulty_requests_take_the_server_from_nobody(
+    answerer: Answerer, model_server: ModelServer
+) -> None:
+    model_server.moods = [*["refusing"] * 10, "well"]
+    for _ in range(10):
+        assert code_of(await answerer.outcome(asked())) == "response_format_not_supported"
+    assert len(model_server.bodies) == 10, "what is refused is not asked again"
+    assert REGISTRY.get_sample_value("millrace_backend_breaker", {"backend": "openai"}) == 0
+    assert (await answerer.outcome(asked())).served_by == "openai"
+
+
 @pytest.mark.parametrize("mood", ["hanging", "stalling"])
 async def test_a_cancel_frees_the_slot_and_the_server_at_once(
     answerer: Answerer, model_server: ModelServer, cancels: Cancels, mood: str

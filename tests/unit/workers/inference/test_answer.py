@@ -50,6 +50,11 @@ class Scripted:
             raise self.listing
         return model in (self.name, self.model, *self.adapters)
 
+    async def names(self) -> frozenset[str]:
+        if self.listing is not None:
+            raise self.listing
+        return frozenset({self.model, *self.adapters})
+
     async def answer(self, prompt: ChatPrompt, say: Say = silently) -> Answer:
         step = self.steps[min(self.calls, len(self.steps) - 1)]
         self.calls += 1

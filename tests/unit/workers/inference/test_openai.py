@@ -256,6 +256,16 @@ async def test_an_adapter_that_the_server_lists_is_asked_for_by_its_name() -> No
     assert [request.url.path for request in server.requests] == ["/v1/models", "/v1/chat/completions"]
 
 
+async def test_its_names_are_its_own_those_of_the_settings_and_what_the_server_lists() -> None:
+    server = Server(adapters("tiny", "support-lora"))
+    backend = server.backend(SETTINGS.model_copy(update={"models": ("quiet-lora",)}))
+    for _ in range(2):
+        assert await backend.names() == {"tiny", "support-lora", "quiet-lora"}
+    assert len(server.requests) == 1, "a list is believed for a while"
+    with pytest.raises(Permanent):
+        await Server(httpx.Response(401)).backend().names()
+
+
 async def test_names_of_the_settings_need_no_list() -> None:
     backend = Server().backend(SETTINGS.model_copy(update={"models": ("support-lora",)}))
     for name in ("tiny", "openai", "support-lora"):
