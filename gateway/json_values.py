@@ -1,9 +1,9 @@
-"""JSON that is passed on as it came."""
+"""Values that are passed on as they came, to model servers and writers of JSON that take 64 bits of a number."""
 
 from typing import Annotated, Any
 
 import orjson
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 
 def _writable(value: dict[str, Any]) -> dict[str, Any]:
@@ -19,3 +19,8 @@ def _writable(value: dict[str, Any]) -> dict[str, Any]:
 
 JsonObject = Annotated[dict[str, Any], AfterValidator(_writable)]
 """An object whose inside is for others to understand."""
+
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+"""Of random numbers."""
+MostTokens = Annotated[int, Field(ge=1, lt=2**31)]
+"""Bound of an answer's length."""

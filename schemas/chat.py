@@ -240,6 +240,10 @@ class ReplyError(Value):
     detail: str
 
 
+WORKER_FAILED = ReplyError(code="worker_failed", detail="a worker failed at this request, which is a dead letter now")
+"""What whoever waits for a request hears when no worker can ever handle it."""
+
+
 class ChatReply(Event):
     """A part of an answer. Key of `chat.replies`: the request id; the partition is the one named in the request."""
 

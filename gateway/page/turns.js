@@ -112,6 +112,7 @@ export class Turn {
 function notesOn(answer) {
   const notes = [];
   if (answer.abstained) notes.push("The sources do not hold an answer.");
+  if (answer.finish_reason === "length") notes.push("The answer ended because it was as long as it may be.");
   if (answer.shortened) notes.push("The question was too long for the model: its middle was left out.");
   if (answer.degraded) notes.push("Somebody else than the usual model has answered, or the answer broke off.");
   return notes.join(" ");

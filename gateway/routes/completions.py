@@ -15,7 +15,7 @@ from gateway.completing import DEFAULT_MODEL, Chunks, Completion, completion_of
 from gateway.connections import Connections, Held
 from gateway.documenting import EVENT_STREAM, problems
 from gateway.exchange import unless_gone
-from gateway.json_values import JsonObject
+from gateway.json_values import JsonObject, MostTokens, Seed
 from gateway.opening import opened
 from gateway.plain import Way
 from gateway.problems import COMPLETIONS_PATH, invalid_field
@@ -118,10 +118,10 @@ class CompletionRequest(Tooled):
     stream_options: StreamOptions | None = None
     n: Literal[1] | None = 1
     temperature: float | None = Field(default=None, ge=0, le=2)
-    max_tokens: int | None = Field(default=None, ge=1)
-    max_completion_tokens: int | None = Field(default=None, ge=1)
+    max_tokens: MostTokens | None = None
+    max_completion_tokens: MostTokens | None = None
     top_p: float | None = Field(default=None, gt=0, le=1)
-    seed: int | None = None
+    seed: Seed | None = None
     stop: str | list[str] | None = None
     response_format: ResponseFormat | None = None
     store: bool | None = None

@@ -16,7 +16,7 @@ from gateway.connections import Connections, Held
 from gateway.continuing import continued
 from gateway.documenting import EVENT_STREAM, problems
 from gateway.exchange import unless_gone
-from gateway.json_values import JsonObject
+from gateway.json_values import JsonObject, MostTokens
 from gateway.opening import opened
 from gateway.plain import Way
 from gateway.problems import RESPONSES_PATH, Code, Problem, invalid_field
@@ -83,7 +83,7 @@ class ResponseRequest(ResponseTools):
     stream: bool | None = False
     store: bool | None = True
     """False leaves no conversation behind: such a response cannot be gone on from."""
-    max_output_tokens: int | None = Field(default=None, ge=1)
+    max_output_tokens: MostTokens | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     text: TextOptions = TextOptions()

@@ -84,6 +84,8 @@ class Answer(BaseModel):
     model: str
     served_by: str
     degraded: bool
+    finish_reason: str
+    """`stop`, `length` where it is as long as it may be, `error` where it broke off, or the model server's word."""
     shortened: bool
     """Whether the question was too long for the prompt and lost its middle."""
     intent: Intent | None
@@ -131,6 +133,7 @@ def answer_of(reply: ChatReply) -> Answer:
         model=reply.model,
         served_by=reply.served_by,
         degraded=reply.degraded,
+        finish_reason=reply.finish_reason or "stop",
         shortened=reply.shortened,
         intent=reply.intent,
         request_id=reply.request_id,

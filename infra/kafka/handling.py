@@ -1,15 +1,17 @@
 """What happens to records between being fetched and being finished.
 
 1. Decode each record; what is no valid event is dead-lettered.
-2. Call the handler, which has its effects; wait and call again while a dependency is down.
+2. Call the handler, which has its effects; wait and call again while a dependency is down. What it can never handle is
+   dead-lettered, and whoever waits for it is told.
 3. Publish what it returned and wait for the broker.
 4. Only then is a record finished, and only then may its offset be committed.
 """
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from time import monotonic, perf_counter
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -149,6 +151,7 @@ class Handling(Generic[Tools]):
                     record, delivery = pairs[0]
                     self._log_bug(error, outcome, delivery)
                     await self._bury(record, outcome, attempt, first_at, delivery.body)
+                    await self._insist(partial(self._publish, list(subscription.buried(delivery)), {}))
                     return
                 await self._wait(outcome, error)
             else:
@@ -213,15 +216,23 @@ class Handling(Generic[Tools]):
             source=getattr(body, "source", ""),
         )
         envelope = new_envelope(letter, id=letter.letter_id, source=letter.source or "/unknown", cause=letter.event_id)
+
+        async def publish() -> None:
+            if failpoints.ARMED:
+                await failpoints.reach(Point.BEFORE_DEAD_LETTER, self._worker)
+            await self._publisher.publish(DEAD_LETTERS, letter, envelope)
+            if failpoints.ARMED:
+                await failpoints.reach(Point.AFTER_DEAD_LETTER, self._worker)
+
+        await self._insist(publish)
+
+    async def _insist(self, publish: Callable[[], Awaitable[None]]) -> None:
+        """Publish, however long the broker is away. Raises Stopping."""
         attempt = 0
         while True:
             attempt += 1
             try:
-                if failpoints.ARMED:
-                    await failpoints.reach(Point.BEFORE_DEAD_LETTER, self._worker)
-                await self._publisher.publish(DEAD_LETTERS, letter, envelope)
-                if failpoints.ARMED:
-                    await failpoints.reach(Point.AFTER_DEAD_LETTER, self._worker)
+                await publish()
             except Transient as error:
                 await self._wait(Retry(self._backoff.delay(attempt), error.dependency, error.detail), error)
             else:

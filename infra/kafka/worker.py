@@ -74,6 +74,15 @@ class Each:
             raise ValueError("concurrency is at least 1")
 
 
+Buried = Callable[[Delivery[Body]], Iterable[Outgoing]]
+"""Returns what is published once a delivery has been dead-lettered: somebody may be waiting for what it asked for."""
+
+
+def nobody_waits(_delivery: Delivery[Any]) -> Iterable[Outgoing]:
+    """Publish nothing besides the dead letter."""
+    return ()
+
+
 BatchHandler = Callable[[Sequence[Delivery[Body]], Tools], Awaitable[Iterable[Outgoing]]]
 EachHandler = Callable[[Delivery[Body], Tools], Awaitable[Iterable[Outgoing]]]
 
@@ -85,6 +94,7 @@ class Subscription(Generic[Tools]):
     topic: Topic[Any]
     mode: Micro | Each
     handler: BatchHandler[Any, Tools]
+    buried: Buried[Any] = nobody_waits
 
 
 @asynccontextmanager
@@ -126,16 +136,19 @@ class Worker(Generic[Tools]):
         return register
 
     def handles_each(
-        self, topic: Topic[Body], concurrency: int = 1
+        self, topic: Topic[Body], concurrency: int = 1, buried: Buried[Body] = nobody_waits
     ) -> Callable[[EachHandler[Body, Tools]], EachHandler[Body, Tools]]:
-        """Register a handler that takes the records of `topic` one at a time: for work in front of slow calls."""
+        """Register a handler that takes the records of `topic` one at a time: for work in front of slow calls.
+
+        `buried` says what whoever waits for a record hears once it is dead-lettered.
+        """
 
         def register(handler: EachHandler[Body, Tools]) -> EachHandler[Body, Tools]:
             async def single(deliveries: Sequence[Delivery[Body]], tools: Tools) -> Iterable[Outgoing]:
                 (delivery,) = deliveries
                 return await handler(delivery, tools)
 
-            self.subscriptions.append(Subscription(topic, Each(concurrency), single))
+            self.subscriptions.append(Subscription(topic, Each(concurrency), single, buried))
             return handler
 
         return register

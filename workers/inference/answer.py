@@ -15,7 +15,7 @@ from infra.telemetry.logs import logger
 from infra.telemetry.metrics import Metric, count
 from schemas.chat import ChatPrompt, ReplyError
 from schemas.event import now
-from workers.inference.backends.backend import Answer, Backend, RequestRefused
+from workers.inference.backends.backend import Answer, Backend, Faulted, NothingSaid, RequestRefused
 from workers.inference.breaker import Resting
 from workers.inference.cite import citations_in, named
 from workers.inference.earlier import Earlier
@@ -198,7 +198,7 @@ class Answerer:
         longest = min(left, LONGEST_RETRY_AFTER_S)
 
         def wait(error: Exception) -> bool | float:
-            if not isinstance(error, Transient):
+            if not isinstance(error, Transient) or isinstance(error, NothingSaid):
                 return False
             # A server that asks to wait beyond that has answered: no.
             return error.retry_after if error.retry_after and error.retry_after <= longest else not error.retry_after
@@ -209,6 +209,7 @@ class Answerer:
         except Transient as error:
             # Most attempts succeed: only a failure is worth what stamina costs, 0.06 ms.
             failed = error
+        faulted = isinstance(failed, Faulted)
         async for attempt in stamina.retry_context(
             on=wait, attempts=self._settings.attempts, timeout=left, wait_initial=0.2, wait_max=2.0, wait_jitter=0.2
         ):
@@ -216,7 +217,11 @@ class Answerer:
                 if failed is not None:
                     first, failed = failed, None
                     raise first
-                return await _attempted(member, prompt, telling)
+                try:
+                    return await _attempted(member, prompt, telling, faulted=faulted)
+                except Faulted:
+                    faulted = True
+                    raise
         raise AssertionError("stamina ends by a result or by the last error")
 
     async def close(self) -> None:
@@ -227,9 +232,9 @@ class Answerer:
             await member.backend.close()
 
 
-async def _attempted(member: Member, prompt: ChatPrompt, telling: Telling) -> Answer:
+async def _attempted(member: Member, prompt: ChatPrompt, telling: Telling, *, faulted: bool = False) -> Answer:
     said = telling.attempt()
-    with member.breaker.attempt(said):
+    with member.breaker.attempt(said, faulted=faulted):
         return await member.backend.answer(prompt, said)
 
 

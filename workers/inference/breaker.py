@@ -7,6 +7,10 @@
 After M. Nygard, "Release It!" (2nd ed. 2018, ch. 5). An attempt fails by an error of the backend, or by being given up
 after `silence_s` seconds without a sign of life. One that ends for another reason (the asker has gone, the deadline
 came while text flowed, the request itself is at fault) says nothing about the backend.
+
+An error that the server itself answers with counts once for a question, however often that is tried: some questions
+make a sound server fail (vLLM 0.32 answers 500 to a schema that refers to itself), and nobody's question should take it
+from all others.
 """
 
 import asyncio
@@ -19,7 +23,7 @@ from typing import Protocol
 from infra.errors import Permanent, Transient
 from infra.telemetry.logs import logger
 from infra.telemetry.metrics import Metric, gauge
-from workers.inference.backends.backend import RequestRefused
+from workers.inference.backends.backend import Faulted, NothingSaid, RequestRefused
 
 log = logger(__name__)
 
@@ -75,8 +79,11 @@ class Breaker:
         return State.HALF_OPEN if self._clock() - self._opened_at >= self._rest_s else State.OPEN
 
     @contextmanager
-    def attempt(self, said: Heard) -> Iterator[None]:
-        """Judge the attempt inside the context, which hears with `said`. Raises Resting instead of beginning it."""
+    def attempt(self, said: Heard, *, faulted: bool = False) -> Iterator[None]:
+        """Judge the attempt inside the context, which hears with `said`. Raises Resting instead of beginning it.
+
+        `faulted`: the server has answered this question with an error of its own before.
+        """
         state = self.state
         if state is State.OPEN or (state is State.HALF_OPEN and self._probing):
             raise Resting(self._name)
@@ -84,11 +91,12 @@ class Breaker:
         started = self._clock()
         try:
             yield
-        except RequestRefused:
+        except (RequestRefused, NothingSaid):
             self._succeeded()
             raise
-        except (Transient, Permanent):
-            self._failed()
+        except (Transient, Permanent) as error:
+            if not (faulted and isinstance(error, Faulted)):
+                self._failed()
             raise
         except asyncio.CancelledError:
             if not said.heard and self._clock() - started >= self._silence_s:

@@ -49,7 +49,10 @@ class Spoken:
     def rest(self) -> str:
         """Return what was still held back at the end."""
         if self._at_once:
-            return self._cut(_FENCE.sub("", self._held.rpartition(REASONING_END)[2])).strip()
+            _, ended, answer = self._held.rpartition(REASONING_END)
+            if not ended and (self._thinking or answer.lstrip().startswith(REASONING_BEGIN)):
+                return ""
+            return self._cut(_FENCE.sub("", answer)).strip()
         if self._thinking:
             return ""
         return self._trimmed(self._cut(_FENCE.sub("", self._held)))

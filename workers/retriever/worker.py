@@ -16,7 +16,7 @@ from infra.queueing.cancels import AskerGone
 from infra.queueing.held import HELD, TAKEN_UP
 from infra.queueing.slots import NoTurnError
 from infra.telemetry.logs import logger
-from schemas.chat import ChatReply, ChatRequest
+from schemas.chat import WORKER_FAILED, ChatReply, ChatRequest
 from schemas.embedding import EmbeddingRequest
 from schemas.event import now
 from topics.catalogue import CHAT_CANCELS, CHAT_PROMPTS, CHAT_REPLIES, CHAT_REQUESTS, EMBEDDING_REQUESTS, INTERACTIONS
@@ -47,7 +47,14 @@ worker = Worker(
 )
 
 
-@worker.handles_each(CHAT_REQUESTS, concurrency=TAKEN_UP)
+def _told(delivery: Delivery[ChatRequest] | Delivery[EmbeddingRequest]) -> Iterable[Outgoing]:
+    """Tell whoever waits for a request that is a dead letter now; where nobody can read it, nobody waits."""
+    if delivery.body.reply_to.partition >= CHAT_REPLIES.partitions:
+        return []
+    return [_reply(failure(delivery.body, WORKER_FAILED.code, WORKER_FAILED.detail), delivery)]
+
+
+@worker.handles_each(CHAT_REQUESTS, concurrency=TAKEN_UP, buried=_told)
 async def retrieve(delivery: Delivery[ChatRequest], tools: Tools) -> Iterable[Outgoing]:
     """Search, then hand over or reply. An expired or refused request is answered too: somebody waits."""
     request = delivery.body
@@ -90,7 +97,7 @@ async def _found(request: ChatRequest, tools: Tools, left_s: float) -> Retrieved
         return await tools.retriever.retrieve(request)
 
 
-@worker.handles_each(EMBEDDING_REQUESTS, concurrency=TAKEN_UP)
+@worker.handles_each(EMBEDDING_REQUESTS, concurrency=TAKEN_UP, buried=_told)
 async def encode(delivery: Delivery[EmbeddingRequest], tools: Tools) -> Iterable[Outgoing]:
     """Encode, or say why not."""
     request = delivery.body

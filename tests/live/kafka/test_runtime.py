@@ -171,6 +171,36 @@ async def test_poison_is_buried_whole_and_its_neighbours_pass(
     assert [(header.name, header.value) for header in own[5].headers][-1] == ("x", None)
 
 
+async def test_whoever_waits_for_what_is_dead_lettered_is_told(
+    start: Start, publisher: Publisher, topic: Topic[RawEvent], bootstrap: str
+) -> None:
+    echo = topic_of_its_own()
+    await create(bootstrap, new(echo))
+    worker: Worker[Effects] = Worker(f"tester-{topic.name}", tools=worker_on(topic, Effects()).tools)
+
+    @worker.handles_each(topic, 4, buried=lambda delivery: [Outgoing(echo, delivery.body, cause=delivery)])
+    async def handle(delivery: Delivery[RawEvent], _: Effects) -> Iterable[Outgoing]:
+        if delivery.body.delivery == "bug":
+            raise ZeroDivisionError
+        if delivery.body.delivery == "refused":
+            raise Permanent(Reason.REFUSED_BY_SINK, "no")
+        return []
+
+    await publish(publisher, topic, ["a", "bug", "refused", "b"])
+    await start(worker)
+    await eventually(lambda: committed_is(bootstrap, worker.group_id, topic.name, 4), within=20)
+    told = [RawEvent.model_validate_json(record.value) for record in await read_all(bootstrap, echo.name)]  # type: ignore[attr-defined]
+    assert sorted(body.delivery for body in told) == ["bug", "refused"]
+    letters = [
+        DeadLetter.model_validate_json(record.value)  # type: ignore[attr-defined]
+        for record in await read_all(bootstrap, DEAD_LETTERS.name)
+    ]
+    assert {each.reason for each in letters if each.topic == topic.name} == {
+        Reason.HANDLER_ERROR,
+        Reason.REFUSED_BY_SINK,
+    }
+
+
 async def test_a_dependency_that_comes_back_loses_nothing(
     start: Start, publisher: Publisher, topic: Topic[RawEvent]
 ) -> None:

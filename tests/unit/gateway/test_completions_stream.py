@@ -232,6 +232,15 @@ async def test_what_is_not_to_be_stored_leaves_nothing_behind(
     assert (request.purpose, request.cached) == (purpose, store is not False)
 
 
+@pytest.mark.parametrize("huge", [{"seed": 2**63}, {"seed": -(2**70)}, {"max_tokens": 2**31}])
+async def test_numbers_beyond_what_servers_take_are_refused_at_the_door(
+    door: Door, client: AsyncOpenAI, huge: dict[str, Any]
+) -> None:
+    with pytest.raises(openai.BadRequestError):
+        await client.chat.completions.create(model="millrace", messages=MESSAGES, **huge)
+    assert door.log.bodies == []
+
+
 async def test_who_asked_too_long_a_question_hears_that_it_was_shortened(door: Door, client: AsyncOpenAI) -> None:
     door.log.answer = telling("Yes.", shortened=True)
     answer = await client.chat.completions.create(model="millrace", messages=MESSAGES)

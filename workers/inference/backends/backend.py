@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from infra.errors import Transient
 from schemas.chat import ChatPrompt, Citation, ToolCall, Usage
 
 FORMAT_NOT_SUPPORTED = "response_format_not_supported"
@@ -23,7 +24,7 @@ class Answer:
     """An answer in words, with what it rests on."""
 
     text: str
-    """Cites passages as [n]. Empty only where there are tool calls."""
+    """Cites passages as [n]. Empty where there are tool calls, and where the model ended before its first word."""
     citations: tuple[Citation, ...] = ()
     """In the order of their first marker in the text."""
     abstained: bool = False
@@ -38,6 +39,14 @@ class Answer:
     """What the model wants called, for the asker to call."""
     adapter: str = ""
     """The same where it is an adapter or another model than the backend's own; empty otherwise."""
+
+
+class Faulted(Transient):
+    """The server answered, with an error of its own: for this question, or for any. Another try may succeed."""
+
+
+class NothingSaid(Transient):
+    """The server answered, and the model said nothing though there were sources. Another one may have more to say."""
 
 
 class RequestRefused(Exception):  # noqa: N818 - an answer to the asker, not a fault of the backend

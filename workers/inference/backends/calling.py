@@ -26,6 +26,10 @@ class Calls:
     def __init__(self) -> None:
         self._calls: dict[int, _Call] = {}
 
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._calls)
+
     def add(self, pieces: Iterable[ToolPiece]) -> None:
         """Take the next pieces."""
         for piece in pieces:

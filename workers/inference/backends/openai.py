@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-import orjson
 from pydantic import ValidationError
 
 from infra.errors import Transient
@@ -22,11 +21,11 @@ from infra.telemetry.metrics import Metric, observe
 from infra.transport import transport as own_transport
 from schemas.chat import ChatMessage, ChatPrompt, Usage
 from schemas.event import now
-from workers.inference.backends.backend import Answer, Say, silently
+from workers.inference.backends.backend import Answer, NothingSaid, Say, silently
 from workers.inference.backends.calling import Calls
 from workers.inference.backends.events import DONE, data_lines
-from workers.inference.backends.refusals import raise_for, told_within
-from workers.inference.backends.wire import Chunk, Completion, Models, Tokens
+from workers.inference.backends.refusals import passed_on, raise_for, told_within
+from workers.inference.backends.wire import Chunk, Completion, Message, Models, Tokens
 from workers.inference.cite import citations_in
 from workers.inference.settings import OpenAISettings
 from workers.inference.speak import Spoken
@@ -40,6 +39,7 @@ END_WITHIN_S = 0.05
 LIST_KEPT_S = 30.0
 """How long the server's list of models is believed before an unknown name makes it be read again."""
 _PASSED_ON = {"stop", "top_p", "seed", "response_format", "tools", "tool_choice", "parallel_tool_calls"}
+_CUT_SHORT = frozenset({"length", "content_filter"})
 _NOT_ANSWERED = ("do not answer", "does not answer", "don't answer", "doesn't answer", "not in the sources")
 
 
@@ -86,8 +86,9 @@ class OpenAIBackend:
     async def answer(self, prompt: ChatPrompt, say: Say = silently) -> Answer:
         """Return the model's answer, its [n] markers as citations.
 
-        Raises Transient (unreachable, overloaded, silent, broken off, an answer that is no completion), Permanent
-        (wrong key, unknown model) or RequestRefused (prompt too long, parameters that the server does not take).
+        Raises Transient (unreachable, overloaded, silent, broken off, an answer that is no completion; NothingSaid,
+        Faulted), Permanent (wrong key, unknown model) or RequestRefused (prompt too long, parameters that the server
+        does not take).
         """
         if not self._model:
             await self._list(_left(prompt.request.deadline))
@@ -111,8 +112,8 @@ class OpenAIBackend:
         whole = "".join(text)
         # Some models call what nobody has offered.
         calls = heard.whole(prompt.request.request_id) if generation.calls_tools else ()
-        if not (whole or calls):
-            raise Transient(DEPENDENCY, f"an empty answer, finish reason {finish}")
+        if not (whole or calls) and (heard or not _may_be_empty(finish, prompt)):
+            raise NothingSaid(DEPENDENCY, f"an empty answer, finish reason {finish}")
         say(text[-1])
         citations = citations_in(whole, prompt.passages)
         return Answer(
@@ -188,7 +189,7 @@ class OpenAIBackend:
         first = min(left, self._settings.first_timeout_s)
         timeout = httpx.Timeout(min(left, self._settings.timeout_s), connect=min(left, CONNECT_TIMEOUT_S))
         # Not the client's build_request(): it merges address and headers anew, 0.09 ms of an answer's 1.7.
-        content = None if body is None else orjson.dumps(body)
+        content = None if body is None else passed_on(body)
         extensions = {"timeout": timeout.as_dict()}
         request = httpx.Request(method, self._urls[path], headers=self._headers, content=content, extensions=extensions)
         try:
@@ -212,6 +213,13 @@ class OpenAIBackend:
         response = await self._server.handle_async_request(request)
         response.request = request
         return response
+
+
+def _may_be_empty(finish: str, prompt: ChatPrompt) -> bool:
+    """Whether an answer without a word is one: OpenAI's own are, where all of `max_tokens` went into thinking. With
+    sources, or after calls that nobody offered, another backend may have something to say.
+    """
+    return finish in _CUT_SHORT or (finish == "stop" and not prompt.passages)
 
 
 def _message(message: ChatMessage) -> dict[str, Any]:
@@ -268,6 +276,8 @@ def _whole(content: bytes, hear: Say, calls: Calls) -> tuple[str, Tokens]:
     except ValidationError as error:
         raise Transient(DEPENDENCY, "chat/completions: not a completion") from error
     choice = completion.choices[0]
+    if choice.message == Message() and choice.finish_reason is None:
+        raise Transient(DEPENDENCY, "chat/completions: neither a message nor its end")
     hear(choice.message.content or "")
     calls.add(choice.message.tool_calls or ())
     return choice.finish_reason or "stop", completion.usage or Tokens()

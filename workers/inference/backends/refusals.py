@@ -1,21 +1,25 @@
-"""What a status of an OpenAI-compatible server means."""
+"""What an OpenAI-compatible server takes, and what it means by a status."""
 
 import re
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import httpx
+import orjson
 from pydantic import ValidationError
 
 from infra.errors import Permanent, Transient
 from schemas.dead_letters import Reason
 from schemas.event import now
-from workers.inference.backends.backend import FORMAT_NOT_SUPPORTED, TOOLS_NOT_SUPPORTED, RequestRefused
+from workers.inference.backends.backend import FORMAT_NOT_SUPPORTED, TOOLS_NOT_SUPPORTED, Faulted, RequestRefused
 from workers.inference.backends.wire import Fault, Refusal
 
 CONTEXT_EXCEEDED = "context_length_exceeded"
 REQUEST_REJECTED = "request_rejected"
 _WAIT_AND_RETRY = frozenset({408, 409, 425, 429})
 """Client errors that another try can mend: time-out, conflict, too early, too many requests (RFC 9110, RFC 6585)."""
+_OUT_OF_REACH = frozenset({502, 503, 504})
+"""Server errors that say that nobody was there to answer, or too many asked."""
 _AT_FAULT = frozenset({400, 413, 422})
 """Client errors that speak of this request; the others (wrong key, unknown model) would meet any."""
 _TOO_LONG = ("context_length", "context length", "context size", "exceed_context", "too long", "maximum context")
@@ -29,6 +33,17 @@ _PARAMETERS = re.compile(r"\b(max_tokens|temperature|top_p|seed|stop|response_fo
 _UNKNOWN = 500
 """What an error without a status is taken for: another try may mend it."""
 _MOST_READ = 64 * 1024
+
+
+def passed_on(body: dict[str, Any]) -> bytes:
+    """Return what is sent to a server. Raises RequestRefused for what cannot be: a number beyond 64 bits.
+
+    The gateway refuses those; the log may hold what came by another door.
+    """
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError as error:
+        raise RequestRefused(REQUEST_REJECTED, "a number of this request cannot be passed on") from error
 
 
 async def raise_for(response: httpx.Response, dependency: str) -> None:
@@ -55,10 +70,16 @@ def told_within(fault: Fault | str, dependency: str) -> Exception:
 def _meant(
     status: int, words: str, dependency: str, detail: str, retry_after: float | None = None
 ) -> Transient | Permanent | RequestRefused:
-    if status >= 500 or status in _WAIT_AND_RETRY:  # noqa: PLR2004
+    if status in _OUT_OF_REACH or status in _WAIT_AND_RETRY:
         return Transient(dependency, detail, retry_after=retry_after)
+    if status >= 500:  # noqa: PLR2004
+        return Faulted(dependency, detail, retry_after=retry_after)
     if status not in _AT_FAULT:
         return Permanent(Reason.REFUSED_BY_SINK, detail)
+    return _refused(status, words)
+
+
+def _refused(status: int, words: str) -> RequestRefused:
     if any(said in words for said in _TOO_LONG):
         return RequestRefused(CONTEXT_EXCEEDED, "the prompt is longer than the model can read: shorten it or ask anew")
     if any(said in words for said in _NO_TOOLS):

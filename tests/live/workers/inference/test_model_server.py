@@ -196,6 +196,15 @@ async def test_one_askers_faulty_requests_take_the_server_from_nobody(
     assert (await answerer.outcome(asked())).served_by == "openai"
 
 
+async def test_a_question_that_the_server_fails_at_counts_once(answerer: Answerer, model_server: ModelServer) -> None:
+    """Two attempts each (INFERENCE_ATTEMPTS): three in a row would open the breaker at the second question."""
+    model_server.moods = [*["erring"] * 4, "well"]
+    for _ in range(2):
+        assert (await answerer.outcome(asked(stream=False))).served_by == "extractive"
+    assert len(model_server.bodies) == 4
+    assert (await answerer.outcome(asked())).served_by == "openai"
+
+
 @pytest.mark.parametrize("mood", ["hanging", "stalling"])
 async def test_a_cancel_frees_the_slot_and_the_server_at_once(
     answerer: Answerer, model_server: ModelServer, cancels: Cancels, mood: str

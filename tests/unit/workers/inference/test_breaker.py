@@ -6,7 +6,7 @@ import pytest
 from infra.errors import Permanent, Transient
 from infra.telemetry.metrics import REGISTRY
 from schemas.dead_letters import Reason
-from workers.inference.backends.backend import RequestRefused
+from workers.inference.backends.backend import Faulted, NothingSaid, RequestRefused
 from workers.inference.breaker import Breaker, Resting, State
 
 DOWN = Transient("inference", "down")
@@ -22,9 +22,11 @@ class Bench:
         self.now = 100.0
         self.breaker = Breaker("tested", failures=3, silence_s=5, rest_s=30, clock=lambda: self.now)
 
-    def attempt(self, error: BaseException | None = None, *, took: float = 0.0, heard: bool = False) -> None:
+    def attempt(
+        self, error: BaseException | None = None, *, took: float = 0.0, heard: bool = False, faulted: bool = False
+    ) -> None:
         """Make an attempt that ends with `error`; an attempt that is let through raises nothing else."""
-        with self.breaker.attempt(Said(heard)):
+        with self.breaker.attempt(Said(heard), faulted=faulted):
             self.now += took
             if error is not None:
                 raise error
@@ -46,6 +48,33 @@ def test_three_failures_in_a_row_open_it() -> None:
     assert REGISTRY.get_sample_value("millrace_backend_breaker", {"backend": "tested"}) == State.OPEN
     with pytest.raises(Resting):
         bench.attempt()
+
+
+def test_what_the_server_answers_with_an_error_counts_once_for_a_question() -> None:
+    bench, fault = Bench(), Faulted("inference", "500")
+    for question in range(3):
+        assert bench.breaker.state is State.CLOSED, question
+        for attempt in range(3):
+            if bench.breaker.state is State.CLOSED:
+                with pytest.raises(Faulted):
+                    bench.attempt(fault, faulted=attempt > 0)
+    assert bench.breaker.state is State.OPEN
+
+
+def test_a_model_that_says_nothing_is_there() -> None:
+    bench = Bench()
+    bench.fail(2)
+    bench.fail(5, NothingSaid("inference", "nothing"))
+    bench.fail(2)
+    assert bench.breaker.state is State.CLOSED
+
+
+def test_a_server_that_is_gone_counts_at_each_attempt_whatever_it_said_before() -> None:
+    bench = Bench()
+    for _ in range(3):
+        with pytest.raises(Transient):
+            bench.attempt(DOWN, faulted=True)
+    assert bench.breaker.state is State.OPEN
 
 
 def test_after_the_rest_one_attempt_is_let_through_and_closes_it() -> None:

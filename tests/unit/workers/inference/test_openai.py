@@ -8,10 +8,16 @@ import pytest
 from pydantic import SecretStr
 
 from infra.errors import Permanent, Transient
-from schemas.chat import Generation, Usage
+from schemas.chat import Generation, Passage, Usage
 from schemas.event import now
 from tests.chats import passage, prompt
-from workers.inference.backends.backend import FORMAT_NOT_SUPPORTED, TOOLS_NOT_SUPPORTED, RequestRefused
+from workers.inference.backends.backend import (
+    FORMAT_NOT_SUPPORTED,
+    TOOLS_NOT_SUPPORTED,
+    Faulted,
+    NothingSaid,
+    RequestRefused,
+)
 from workers.inference.backends.openai import OpenAIBackend, endpoint
 from workers.inference.backends.refusals import CONTEXT_EXCEEDED, REQUEST_REJECTED
 from workers.inference.settings import OpenAISettings
@@ -231,6 +237,36 @@ async def test_an_answer_that_its_server_would_not_stop_is_one_that_stopped() ->
     assert (answer.text, answer.finish_reason) == ("Weekly", "stop")
 
 
+@pytest.mark.parametrize(("status", "kind"), [(500, Faulted), (501, Faulted), (502, Transient), (503, Transient)])
+async def test_a_server_that_answers_with_an_error_is_told_from_none(status: int, kind: type[Transient]) -> None:
+    with pytest.raises(Transient) as failed:
+        await Server(httpx.Response(status)).backend().answer(prompt())
+    assert type(failed.value) is kind
+
+
+async def test_a_number_that_cannot_be_passed_on_is_the_requests_fault() -> None:
+    with pytest.raises(RequestRefused) as refused:
+        await Server().backend().answer(prompt(generation=Generation(seed=2**70)))
+    assert refused.value.code == REQUEST_REJECTED
+
+
+def ended(finish: str, text: str = "") -> httpx.Response:
+    choice = {"message": {"content": text}, "finish_reason": finish}
+    return httpx.Response(200, json={"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 5}})
+
+
+@pytest.mark.parametrize("passages", [[], [KEYS]])
+async def test_thinking_may_use_up_all_the_room(passages: list[Passage]) -> None:
+    answer = await Server(ended("length", "<think>on and on")).backend().answer(prompt(passages=passages))
+    assert (answer.text, answer.finish_reason, answer.usage.completion_tokens) == ("", "length", 5)
+
+
+async def test_a_model_that_says_nothing_is_left_for_one_that_quotes() -> None:
+    with pytest.raises(NothingSaid):
+        await Server(ended("stop")).backend().answer(prompt(passages=[KEYS]))
+    assert (await Server(ended("stop")).backend().answer(prompt())).text == ""
+
+
 async def test_a_huge_refusal_is_not_read() -> None:
     with pytest.raises(RequestRefused) as refused:
         await (
@@ -296,7 +332,7 @@ async def test_a_broken_connection_is_transient(error: httpx.TransportError) -> 
 )
 async def test_what_is_no_completion_is_transient(content: bytes) -> None:
     with pytest.raises(Transient):
-        await Server(httpx.Response(200, content=content)).backend().answer(prompt())
+        await Server(httpx.Response(200, content=content)).backend().answer(prompt(passages=[KEYS]))
 
 
 async def test_usage_is_optional() -> None:

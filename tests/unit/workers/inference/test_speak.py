@@ -50,7 +50,9 @@ def test_thinking_without_its_beginning_is_known_by_the_setting_or_at_the_end() 
 
 
 def test_thinking_that_never_ends_says_nothing() -> None:
-    assert "".join(told("<think>on and on", cut=3)) == ""
+    for at_once in (True, False):
+        assert "".join(told("<think>on and on", cut=3, at_once=at_once)) == ""
+        assert "".join(told("on and on", cut=3, at_once=at_once, reasoning=True)) == ""
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 7, 1_000])

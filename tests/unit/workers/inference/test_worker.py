@@ -175,3 +175,15 @@ async def test_the_tools_open_and_close(monkeypatch: pytest.MonkeyPatch) -> None
 def test_message_kinds_are_a_comma_separated_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXTRACTIVE_MESSAGE_KINDS", "message, mail ,")
     assert ExtractiveSettings().message_kinds == ("message", "mail")
+
+
+def test_whoever_waits_for_a_prompt_that_is_dead_lettered_hears_of_it() -> None:
+    (subscription,) = worker.subscriptions
+    asked = prompt("How?")
+    (told,) = subscription.buried(delivery(asked))
+    assert isinstance(told.body, ChatReply)
+    assert told.body.error is not None
+    assert (told.topic, told.partition, told.body.error.code) == (CHAT_REPLIES, 3, "worker_failed")
+    nowhere = asked.request.reply_to.model_copy(update={"partition": CHAT_REPLIES.partitions})
+    request = asked.request.model_copy(update={"reply_to": nowhere})
+    assert list(subscription.buried(delivery(asked.model_copy(update={"request": request})))) == []

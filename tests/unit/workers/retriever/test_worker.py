@@ -14,10 +14,12 @@ from infra.queueing.slots import Slots
 from schemas.chat import ChatPrompt, ChatReply, ChatRequest
 from schemas.chat_cancel import ChatCancel
 from schemas.dead_letters import Reason
+from schemas.embedding import EmbeddingRequest
 from schemas.interactions import Interaction
 from tests.chats import passage, request
 from tests.deliveries import delivery
 from tests.eventually import eventually
+from tests.unit.workers.retriever.test_vectors import asked as texts
 from topics.catalogue import CHAT_CANCELS, CHAT_PROMPTS, CHAT_REPLIES, CHAT_REQUESTS, EMBEDDING_REQUESTS, INTERACTIONS
 from workers.retriever.budget import Budget
 from workers.retriever.question import Question
@@ -234,3 +236,12 @@ def test_the_worker_says_what_it_does() -> None:
     assert set(worker.publishes) == {CHAT_PROMPTS, CHAT_REPLIES, INTERACTIONS}
     assert worker.follows == (CHAT_CANCELS,)
     assert UUID(int=1) == FOUND.passages[0].document_id
+
+
+@pytest.mark.parametrize("asked", [request("How?"), texts("a")], ids=["question", "texts"])
+def test_whoever_waits_for_a_request_that_is_dead_lettered_hears_of_it(asked: ChatRequest | EmbeddingRequest) -> None:
+    (subscription,) = (each for each in worker.subscriptions if isinstance(asked, each.topic.body))
+    (reply,) = subscription.buried(delivery(asked))
+    assert (failed([reply]), reply.partition) == ("worker_failed", asked.reply_to.partition)
+    nowhere = asked.reply_to.model_copy(update={"partition": CHAT_REPLIES.partitions})
+    assert list(subscription.buried(delivery(asked.model_copy(update={"reply_to": nowhere})))) == []
