@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from gateway.json_values import JsonObject
+from gateway.json_values import JsonSchema
 from gateway.problems import invalid_field
 from schemas.chat import ChatMessage, Generation
 
@@ -21,7 +21,7 @@ class DeclaredFunction(BaseModel):
 
     name: str = Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")
     description: str | None = None
-    parameters: JsonObject | None = None
+    parameters: JsonSchema | None = None
     """JSON schema of the arguments."""
     strict: bool | None = None
 

@@ -15,7 +15,7 @@ from gateway.completing import DEFAULT_MODEL, Chunks, Completion, completion_of
 from gateway.connections import Connections, Held
 from gateway.documenting import EVENT_STREAM, problems
 from gateway.exchange import unless_gone
-from gateway.json_values import JsonObject, MostTokens, Seed
+from gateway.json_values import JsonSchema, MostTokens, Seed
 from gateway.opening import opened
 from gateway.plain import Way
 from gateway.problems import COMPLETIONS_PATH, invalid_field
@@ -77,7 +77,7 @@ class ResponseFormat(BaseModel):
     """The form that the answer is to have; whether it can is the backend's to say."""
 
     type: Literal["text", "json_object", "json_schema"]
-    json_schema: JsonObject | None = None
+    json_schema: JsonSchema | None = None
 
     def plain(self) -> dict[str, Any] | None:
         """Return the form as the log carries it; text is no form."""

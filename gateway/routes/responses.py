@@ -16,7 +16,7 @@ from gateway.connections import Connections, Held
 from gateway.continuing import continued
 from gateway.documenting import EVENT_STREAM, problems
 from gateway.exchange import unless_gone
-from gateway.json_values import JsonObject, MostTokens
+from gateway.json_values import JsonSchema, MostTokens
 from gateway.opening import opened
 from gateway.plain import Way
 from gateway.problems import RESPONSES_PATH, Code, Problem, invalid_field
@@ -47,7 +47,7 @@ class TextFormat(BaseModel):
     type: Literal["text", "json_object", "json_schema"]
     name: str | None = None
     description: str | None = None
-    form: JsonObject | None = Field(default=None, alias="schema")
+    form: JsonSchema | None = Field(default=None, alias="schema")
     strict: bool | None = None
 
     def plain(self) -> dict[str, Any] | None:

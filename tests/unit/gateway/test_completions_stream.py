@@ -241,6 +241,29 @@ async def test_numbers_beyond_what_servers_take_are_refused_at_the_door(
     assert door.log.bodies == []
 
 
+NAMES = [f"p{number}" for number in range(10)]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"enum": [*NAMES, "p"]},
+        {"properties": {name: {} for name in [*NAMES, "p"]}},
+        {"anyOf": [{"enum": NAMES}, {"items": {"properties": {"p": {"enum": ["p"]}}}}]},
+    ],
+)
+async def test_a_schema_that_would_keep_a_server_busy_for_minutes_is_refused(
+    door: Door, client: AsyncOpenAI, schema: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.json_values.MOST_NAMED", len(NAMES))
+    form: Any = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    tool: Any = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    for asking in ({"response_format": form}, {"tools": [tool]}):
+        with pytest.raises(openai.BadRequestError, match="at most 10 properties"):
+            await client.chat.completions.create(model="millrace", messages=MESSAGES, **asking)
+    assert door.log.bodies == []
+
+
 async def test_who_asked_too_long_a_question_hears_that_it_was_shortened(door: Door, client: AsyncOpenAI) -> None:
     door.log.answer = telling("Yes.", shortened=True)
     answer = await client.chat.completions.create(model="millrace", messages=MESSAGES)
