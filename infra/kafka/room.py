@@ -39,7 +39,8 @@ class Room:
     A partition is full, and not read from, when it holds its equal share and the room is spent, or half of the room in
     any case: one busy partition may use what idle ones leave, and one that waits for a dependency cannot starve the
     others.
-    All of them together hold at most twice the limits and one poll.
+    All of them together hold at most twice the limits and one poll more, and one for each partition: one that has less
+    than its share is read from though the room is spent. A poll of one partition brings at most what a fetch does.
     """
 
     limits: Limits
