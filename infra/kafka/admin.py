@@ -11,7 +11,7 @@ from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 
 from infra.errors import Transient
 from infra.settings import KafkaSettings
@@ -78,6 +78,9 @@ async def _admin(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 async def _read(admin: AIOKafkaAdminClient) -> dict[str, TopicState]:
+    """Return the topics that the brokers asked know. One that is just being made or deleted is known to some of them:
+    it is left out, as one that is not there yet.
+    """
     described = [topic for topic in await admin.describe_topics() if not topic["is_internal"]]
     if not described:
         return {}
@@ -85,10 +88,12 @@ async def _read(admin: AIOKafkaAdminClient) -> dict[str, TopicState]:
     configs: dict[str, dict[str, tuple[str, int]]] = {}
     for response in await admin.describe_configs(resources):
         for code, message, _, name, entries in response.resources:
+            if code and for_code(code) is UnknownTopicOrPartitionError:
+                continue
             if code:
                 raise AdminError(f"cannot read the configuration of {name}: {message or for_code(code).__name__}")
             configs[name] = {entry[0]: (entry[1] or "", entry[3]) for entry in entries}
-    return {topic["topic"]: _state(topic, configs[topic["topic"]]) for topic in described}
+    return {topic["topic"]: _state(topic, configs[topic["topic"]]) for topic in described if topic["topic"] in configs}
 
 
 def _state(topic: Mapping[str, Any], configs: Mapping[str, tuple[str, int]]) -> TopicState:
