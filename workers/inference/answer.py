@@ -101,7 +101,7 @@ class Answerer:
         ends_at = asyncio.get_running_loop().time() + max(left - self._settings.reply_margin_s, left / 2)
         try:
             planned = await plan(self.fleet, prompt, await self._read(prompt))
-        except Transient as error:
+        except (Transient, Permanent) as error:
             log.warning("the models served are not known", cause=error.detail)
             return _failed(BACKEND_UNAVAILABLE, "the model server cannot be asked for its models now")
         if not planned.wanted:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from infra.errors import Transient
+from infra.errors import Permanent, Transient
 from infra.telemetry.logs import logger
 from schemas.chat import ChatPrompt, Intent
 from workers.inference.fleet import Fleet, Member
@@ -51,7 +51,7 @@ def quotable(prompt: ChatPrompt) -> bool:
 
 
 async def plan(fleet: Fleet, prompt: ChatPrompt, reading: Reading) -> Plan:
-    """Return who is asked. Raises Transient if nobody can tell now who serves the model that is named."""
+    """Return who is asked. Raises Transient, Permanent if nobody can tell who serves the model that is named."""
     request = prompt.request
     intent = reading.intent(fleet.routing.confidence)
     if request.model not in DEFAULT_NAMES:
@@ -99,7 +99,7 @@ async def _step(fleet: Fleet, target: Target, *, stands_in: bool) -> Step | None
     if target.model:
         try:
             serves = await member.backend.serves(target.model)
-        except Transient as error:
+        except (Transient, Permanent) as error:
             log.warning("a routed model cannot be looked for", target=str(target), cause=error.detail)
             return None
         if not serves:
@@ -109,16 +109,16 @@ async def _step(fleet: Fleet, target: Target, *, stands_in: bool) -> Step | None
 
 
 async def _serving(fleet: Fleet, model: str) -> Member | None:
-    """Return who goes by `model`. Raises Transient if one that may serve it cannot tell."""
+    """Return who goes by `model`. Raises Transient, Permanent if one that may serve it cannot tell."""
     for member in fleet.members:
         if model in (member.name, member.backend.model):
             return member
-    unsure: Transient | None = None
+    unsure: Transient | Permanent | None = None
     for member in fleet.members:
         try:
             if await member.backend.serves(model):
                 return member
-        except Transient as error:
+        except (Transient, Permanent) as error:
             unsure = error
     if unsure is not None:
         raise unsure

@@ -79,7 +79,7 @@ class Backend(Protocol):
         ...
 
     async def serves(self, model: str) -> bool:
-        """Say whether it answers as `model`, its own or an adapter. Raises Transient if it cannot tell now."""
+        """Say whether it answers as `model`, its own or an adapter. Raises Transient, Permanent if it cannot tell."""
         ...
 
     async def names(self) -> frozenset[str]:

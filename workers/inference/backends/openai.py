@@ -16,12 +16,13 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import ValidationError
 
-from infra.errors import Transient
+from infra.errors import Permanent, Transient
 from infra.telemetry.metrics import Metric, observe
 from infra.transport import transport as own_transport
 from schemas.chat import ChatMessage, ChatPrompt, Usage
+from schemas.dead_letters import Reason
 from schemas.event import now
-from workers.inference.backends.backend import Answer, NothingSaid, Say, silently
+from workers.inference.backends.backend import Answer, NothingSaid, RequestRefused, Say, silently
 from workers.inference.backends.calling import Calls
 from workers.inference.backends.events import DONE, data_lines
 from workers.inference.backends.refusals import passed_on, raise_for, told_within
@@ -75,7 +76,7 @@ class OpenAIBackend:
     async def serves(self, model: str) -> bool:
         """Say whether `model` is this backend's own, one of the settings, or one that the server lists now.
 
-        Raises Transient if the server cannot be asked and no earlier list names it.
+        Raises Transient, or Permanent where it refuses, if the server cannot be asked and no earlier list names it.
         """
         return model in self._known() or model in await self._asked_for()
 
@@ -142,8 +143,12 @@ class OpenAIBackend:
         return self._known()
 
     async def _list(self, within_s: float) -> None:
-        async with self._asked("GET", MODELS, None, within_s) as response:
-            content = await response.aread()
+        try:
+            async with self._asked("GET", MODELS, None, within_s) as response:
+                content = await response.aread()
+        except RequestRefused as refused:
+            # No asker's request is at fault: this one is ours.
+            raise Permanent(Reason.REFUSED_BY_SINK, f"{MODELS}: {refused.detail}") from refused
         try:
             models = Models.model_validate_json(content)
         except ValidationError as error:

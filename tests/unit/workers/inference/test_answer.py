@@ -21,6 +21,7 @@ from workers.inference.settings import InferenceSettings
 
 ANSWER = Answer("Weekly. [1]")
 DOWN = Transient("inference", "ConnectError")
+WRONG_KEY = Permanent(Reason.REFUSED_BY_SINK, "401")
 
 
 class Scripted:
@@ -34,7 +35,7 @@ class Scripted:
         name: str = "scripted",
         model: str = "m1",
         adapters: Sequence[str] = (),
-        listing: Transient | None = None,
+        listing: Transient | Permanent | None = None,
     ) -> None:
         self.adapters = adapters
         self.listing = listing
@@ -147,8 +148,9 @@ async def test_another_models_abstention_counts() -> None:
     assert (outcome.result, outcome.served_by, outcome.degraded) == (said, "b", True)
 
 
-async def test_who_does_not_know_its_models_is_asked_last_and_holds_up_nobody() -> None:
-    unsure = Scripted(ANSWER, name="a", listing=DOWN)
+@pytest.mark.parametrize("listing", [DOWN, WRONG_KEY], ids=str)
+async def test_who_does_not_know_its_models_is_asked_last_and_holds_up_nobody(listing: Transient | Permanent) -> None:
+    unsure = Scripted(ANSWER, name="a", listing=listing)
     assert (await answerer(unsure, Scripted(ANSWER, name="b", model="m2")).outcome(prompt(model="m2"))).served_by == "b"
     listed = Scripted(ANSWER, name="b", adapters=("lora",))
     assert (await answerer(unsure, listed).outcome(prompt(model="lora"))).served_by == "b"
@@ -192,7 +194,7 @@ async def test_a_server_that_asks_to_wait_a_little_is_waited_for() -> None:
 
 
 async def test_a_refusal_is_not_tried_again() -> None:
-    backend = Scripted(Permanent(Reason.REFUSED_BY_SINK, "401"))
+    backend = Scripted(WRONG_KEY)
     outcome = await answerer(backend).outcome(prompt())
     assert code_of(outcome) == BACKEND_REFUSED
     assert backend.calls == 1

@@ -61,14 +61,6 @@ def test_what_the_server_answers_with_an_error_counts_once_for_a_question() -> N
     assert bench.breaker.state is State.OPEN
 
 
-def test_a_model_that_says_nothing_is_there() -> None:
-    bench = Bench()
-    bench.fail(2)
-    bench.fail(5, NothingSaid("inference", "nothing"))
-    bench.fail(2)
-    assert bench.breaker.state is State.CLOSED
-
-
 def test_a_server_that_is_gone_counts_at_each_attempt_whatever_it_said_before() -> None:
     bench = Bench()
     for _ in range(3):
@@ -117,10 +109,11 @@ def test_a_wrong_key_is_a_failure_of_the_backend() -> None:
     assert bench.breaker.state is State.OPEN
 
 
-def test_a_request_at_fault_shows_that_the_backend_answers() -> None:
+@pytest.mark.parametrize("sign", [RequestRefused("request_rejected", "400"), NothingSaid("inference", "empty")])
+def test_a_refusal_and_an_empty_answer_show_that_the_backend_answers(sign: Exception) -> None:
     bench = Bench()
     bench.fail(2)
-    bench.fail(10, RequestRefused("backend_refused", "400"))
+    bench.fail(10, sign)
     bench.fail(2)
     assert bench.breaker.state is State.CLOSED
 

@@ -298,8 +298,9 @@ async def test_its_names_are_its_own_those_of_the_settings_and_what_the_server_l
     for _ in range(2):
         assert await backend.names() == {"tiny", "support-lora", "quiet-lora"}
     assert len(server.requests) == 1, "a list is believed for a while"
-    with pytest.raises(Permanent):
-        await Server(httpx.Response(401)).backend().names()
+    for status in (400, 401):
+        with pytest.raises(Permanent):
+            await Server(httpx.Response(status)).backend().names()
 
 
 async def test_names_of_the_settings_need_no_list() -> None:

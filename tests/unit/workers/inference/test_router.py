@@ -4,6 +4,7 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
+from infra.errors import Permanent, Transient
 from infra.models.encoder import EncoderError
 from infra.models.hashed import HashEncoder
 from infra.models.packed import pack
@@ -11,7 +12,7 @@ from infra.telemetry.metrics import REGISTRY
 from schemas.chat import ChatPrompt, Intent, ReplyError
 from tests.chats import passage, prompt
 from tests.unit.workers.inference.servers import ModelServer
-from tests.unit.workers.inference.test_answer import ANSWER, DOWN, Quoting, Scripted
+from tests.unit.workers.inference.test_answer import ANSWER, DOWN, WRONG_KEY, Quoting, Scripted
 from workers.inference.answer import Answerer
 from workers.inference.backends.openai import OpenAIBackend
 from workers.inference.embed import LateVectors
@@ -110,14 +111,15 @@ async def test_only_the_fallbacks_that_a_route_names_stand_in_then_quotations() 
     assert (await every.outcome(asked("code"))).served_by == "c"
 
 
-async def test_a_model_that_its_backend_does_not_serve_is_stood_in_for() -> None:
+@pytest.mark.parametrize("listing", [DOWN, WRONG_KEY], ids=str)
+async def test_a_model_that_its_backend_does_not_serve_is_stood_in_for(listing: Transient | Permanent) -> None:
     a, b, c = three()
     outcome = await routed("routes: {code: {to: 'b:gone', fallbacks: [a]}}", a, b, c).outcome(asked("code"))
     assert (outcome.served_by, outcome.degraded) == ("a", True)
     alone = await routed("routes: {code: {to: 'b:gone', fallbacks: []}}", a, b, c).outcome(prompt(intent="code"))
     assert isinstance(alone.result, ReplyError)
     assert "b does not serve the model of this route" in alone.result.detail
-    unsure = Scripted(ANSWER, name="b", listing=DOWN)
+    unsure = Scripted(ANSWER, name="b", listing=listing)
     told = await routed("routes: {code: {to: 'b:m9', fallbacks: [a]}}", a, unsure).outcome(asked("code"))
     assert told.served_by == "a"
 
