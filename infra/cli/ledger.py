@@ -115,8 +115,7 @@ async def _accounts(
 
 async def _account(pool: "asyncpg.Pool[asyncpg.Record]", source: "LedgerSource") -> dict[str, Any]:
     """Return the numbers of one source: `fetched` is the sum of `done` and the four that follow it."""
-    from infra.postgres.ledger import letter_reasons
-    from infra.postgres.progress import Completeness, completeness
+    from infra.postgres.progress import Completeness, completeness, letter_reasons
 
     found = (await completeness(pool, source.workspace, source.source)).get(source.source, Completeness())
     done = found.fetched - found.not_a_document - found.dead_lettered - found.pending
