@@ -56,7 +56,7 @@ async def describe(as_json: AsJson = False) -> None:
         kept = "for ever" if topic.retention is None else f"{topic.retention.days} d"
         shown.add_row(
             topic.name,
-            str(state.partitions) if state else "missing",
+            (str(state.partitions) if state else "missing") + (" (fixed)" if topic.fixed_partitions else ""),
             f"{kept}, compacted" if topic.compacted else kept,
             ", ".join(topic.producers),
             ", ".join(topic.consumers),
@@ -118,6 +118,7 @@ def _described(topic: Any, state: TopicState | None) -> dict[str, Any]:
         "producers": topic.producers,
         "consumers": topic.consumers,
         "declared_partitions": topic.partitions,
+        "fixed_partitions": topic.fixed_partitions or None,
         "max_bytes": topic.max_bytes,
         "broker": asdict(state) if state else None,
     }
