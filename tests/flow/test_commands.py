@@ -179,11 +179,10 @@ async def on_terminal(environment: dict[str, str], columns: int, *arguments: str
 
 def _all_of(descriptor: int) -> str:
     chunks = []
-    with os.fdopen(descriptor, "rb", buffering=0) as terminal:
-        # The other end of a terminal that was closed reads as an error, not as an end.
-        with contextlib.suppress(OSError):
-            while chunk := terminal.read(65_536):
-                chunks.append(chunk)
+    # The other end of a terminal that was closed reads as an error, not as an end.
+    with os.fdopen(descriptor, "rb", buffering=0) as terminal, contextlib.suppress(OSError):
+        while chunk := terminal.read(65_536):
+            chunks.append(chunk)
     return b"".join(chunks).decode()
 
 
