@@ -19,6 +19,7 @@ from infra.settings import (
     Settings,
     load,
 )
+from schemas.chat import LONGEST_PATIENCE_S
 
 MIB = 1024 * 1024
 Purpose = Literal["chat", "query", "search"]
@@ -38,8 +39,8 @@ class GatewaySettings(Settings):
     """A client that has not sent its whole body by then is refused with 408."""
     publish_timeout_s: float = Field(default=4, gt=0, le=5, alias="MILLRACE_PUBLISH_TIMEOUT_S")
     """How long a request waits for the broker before it is answered 503."""
-    answer_timeout_s: float = Field(default=60, gt=0, le=600, alias="MILLRACE_ANSWER_TIMEOUT_S")
-    search_timeout_s: float = Field(default=10, gt=0, le=600, alias="MILLRACE_SEARCH_TIMEOUT_S")
+    answer_timeout_s: float = Field(default=60, gt=0, le=LONGEST_PATIENCE_S, alias="MILLRACE_ANSWER_TIMEOUT_S")
+    search_timeout_s: float = Field(default=10, gt=0, le=LONGEST_PATIENCE_S, alias="MILLRACE_SEARCH_TIMEOUT_S")
     keepalive_s: float = Field(default=10, gt=0, le=60, alias="MILLRACE_STREAM_KEEPALIVE_S")
     """A stream on which nothing comes for so long carries a comment, so that no proxy takes it for dead."""
     return_grace_s: float = Field(default=5, ge=0, le=600, alias="MILLRACE_RETURN_GRACE_S")

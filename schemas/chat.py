@@ -12,6 +12,8 @@ from schemas.event import Event, Timestamp, Value, Version
 Role = Literal["system", "user", "assistant", "tool"]
 Intent = Literal["code", "reasoning", "general", "creative"]
 """What kind of question it is, for the choice of a model."""
+LONGEST_PATIENCE_S = 600
+"""Most seconds from a question's acceptance to its deadline: what is kept for a question under way is kept longer."""
 MARKER = re.compile(r"\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
 """How an answer cites its passages: [n], [n, m] or [n; m]."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from infra.local.stack import Stack
 from infra.local.state import ADDRESSES, Home, environment
@@ -28,6 +29,9 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
     ]
 )
+# An example beside a load takes as long as the load wills: that one is slow is no fault of what is tested.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 pytest_plugins = ["tests.faults.table", "tests.sharing"]
 Environment = dict[str, str]
 

@@ -9,15 +9,20 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
+PATIENCE_S = 60.0
+"""No wait gives up earlier: what takes a tenth of a second takes ten beside a load, and a passing test waits for none
+of it. A deadline tells that something hangs, never how fast it is."""
+
 
 async def eventually(
-    check: Callable[[], Result | Awaitable[Result]], within: float = 10.0, every: float = 0.05
+    check: Callable[[], Result | Awaitable[Result]], within: float = PATIENCE_S, every: float = 0.05
 ) -> Result:
     """Call `check` every `every` seconds until it returns something true, and return that.
 
     An AssertionError of the check counts as not yet; any other error ends the wait. Raises AssertionError with the last
-    value (or the check's own AssertionError) after `within` seconds.
+    value (or the check's own AssertionError) after `within` seconds, never fewer than `PATIENCE_S`.
     """
+    within = max(within, PATIENCE_S)
     deadline = monotonic() + within
     while True:
         failure: AssertionError | None = None

@@ -60,7 +60,7 @@ async def smollm2() -> AsyncIterator[Model]:
     folder = Path(tempfile.mkdtemp(prefix="millrace-llm-"))
     try:
         async with (
-            httpx.AsyncClient(timeout=10) as client,
+            httpx.AsyncClient(timeout=60) as client,
             Stack.start(folder / "home", only=set(), llm="smollm2") as stack,
         ):
             await stack.ensure(LLM)

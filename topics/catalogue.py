@@ -41,6 +41,11 @@ class Topic(Generic[Body]):
     producers: tuple[str, ...]
     consumers: tuple[str, ...]
     purpose: str
+    fixed_partitions: str = ""
+    """Why the number of partitions is fixed for the life of the topic: more of them are refused with these words. Empty
+    where a key may move to another partition."""
+    outlives: tuple[str, ...] = ()
+    """Topics whose records this one's speak of: kept at least as long, or a replay of those would miss them."""
 
     def __hash__(self) -> int:
         return hash(self.name)
@@ -66,8 +71,6 @@ RAW_EVENTS = Topic(
     name="raw.events",
     body=RawEvent,
     key=_raw_key,
-    # Fixed for the life of the topic: a document without a revision of its own takes its version from its offset here,
-    # and more partitions would move its key to another sequence.
     partitions=6,
     retention=timedelta(days=30),
     compacted=False,
@@ -75,6 +78,8 @@ RAW_EVENTS = Topic(
     producers=("gateway", "connectors"),
     consumers=("normalizer", "ledger"),
     purpose="accepted deliveries, bytes unchanged",
+    fixed_partitions="a document without a revision of its own takes its version from its offset here: more partitions "
+    "would move its key to another sequence",
 )
 
 DOCUMENTS = Topic(
@@ -88,6 +93,7 @@ DOCUMENTS = Topic(
     producers=("normalizer",),
     consumers=("embedder", "graph_builder", "ledger"),
     purpose="present state of the corpus, one record per document version",
+    fixed_partitions="it is compacted: a key would keep a stale last value in its old partition for ever",
 )
 
 RECEIPTS = Topic(
@@ -101,6 +107,7 @@ RECEIPTS = Topic(
     producers=("normalizer", "embedder", "graph_builder", "archivist", "ledger", "forgetter"),
     consumers=("ledger", "forgetter"),
     purpose="what each sink did with each document version",
+    outlives=(RAW_EVENTS.name,),
 )
 
 DEAD_LETTERS = Topic(
@@ -123,6 +130,7 @@ DEAD_LETTERS = Topic(
     ),
     consumers=("ledger",),
     purpose="records given up on, whole, with a typed reason",
+    outlives=(RAW_EVENTS.name,),
 )
 
 LETTER_MARKS = Topic(
@@ -130,13 +138,13 @@ LETTER_MARKS = Topic(
     body=LetterMark,
     key=lambda mark: f"{mark.workspace}/{mark.letter_id}",
     partitions=3,
-    # As long as the letters that they speak of.
     retention=timedelta(days=90),
     compacted=False,
     max_bytes=64 * KIB,
     producers=("gateway",),
     consumers=("ledger",),
     purpose="dead letters redriven or discarded by whoever answers for them",
+    outlives=(DEAD_LETTERS.name,),
 )
 
 CHAT_REQUESTS = Topic(
@@ -223,15 +231,17 @@ CONVERSATION_CHANGES = Topic(
     name="conversation.changes",
     body=ConversationChange,
     key=_conversation_key,
-    # Fixed for the life of the topic: a change's version is its offset here.
     partitions=3,
-    # Longer than interactions are kept: a replay that brings a conversation back brings its deletion too.
+    # Longer than what it outlives: a replay that brings a conversation back brings its deletion too.
     retention=timedelta(days=120),
     compacted=False,
     max_bytes=64 * KIB,
     producers=("gateway", "archivist"),
     consumers=("archivist",),
     purpose="conversations renamed, archived, deleted",
+    fixed_partitions="a change's version is its offset here: more partitions would move its conversation to another "
+    "sequence",
+    outlives=(INTERACTIONS.name, "feedback"),
 )
 
 FEEDBACK = Topic(
@@ -239,13 +249,13 @@ FEEDBACK = Topic(
     body=Feedback,
     key=lambda given: f"{given.workspace}/{given.request_id}",
     partitions=3,
-    # As long as the interactions that it speaks of.
     retention=timedelta(days=90),
     compacted=False,
     max_bytes=64 * KIB,
     producers=("gateway",),
     consumers=("archivist",),
     purpose="what people think of answers",
+    outlives=(INTERACTIONS.name,),
 )
 
 CATALOGUE: tuple[Topic[Event], ...] = (  # type: ignore[assignment]

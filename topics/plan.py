@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from topics.catalogue import KIB, RAW_EVENTS, Topic
+from topics.catalogue import KIB, Topic
 
 RECORD_OVERHEAD = 256 * KIB
 """Room beside a body for its key and headers."""
@@ -164,10 +164,8 @@ def _partitions(topic: Topic[Any], state: TopicState) -> Iterator[AddPartitions 
     difference = f"{state.partitions} partitions, declared {topic.partitions}"
     if topic.partitions < state.partitions:
         yield Refusal(topic.name, difference, "Kafka cannot remove partitions")
-    elif topic.name == RAW_EVENTS.name:
-        yield Refusal(topic.name, difference, "versions come from offsets: a key must never change its partition")
-    elif topic.compacted:
-        yield Refusal(topic.name, difference, "a key would keep a stale last value in its old partition for ever")
+    elif topic.fixed_partitions:
+        yield Refusal(topic.name, difference, topic.fixed_partitions)
     else:
         yield AddPartitions(topic.name, state.partitions, topic.partitions)
 

@@ -2,15 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
 import typer
-from rich.table import Table
 
-from infra.cli.operating import moment, open_database, open_log, operator
-from infra.cli.terminal import AsJson, CommandError, Status, command, err, out, plain, print_json
+from infra.cli.operating import moment, open_database, open_log, operator, source_id
+from infra.cli.terminal import AsJson, CommandError, Status, command, err, plain, print_json, shortened
 from schemas.dead_letters import Reason
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ app = typer.Typer(help="Records that a worker gave up on.", no_args_is_help=True
 Topic = Annotated[str | None, typer.Option(help="Only records of this topic.")]
 Why = Annotated[Reason | None, typer.Option("--reason", help="Only this reason.")]
 Workspace = Annotated[str | None, typer.Option("--workspace", "-w", help="Only of this workspace.")]
-Source = Annotated[str | None, typer.Option(help="Only of this source.")]
+Source = Annotated[str | None, typer.Option(help="Only of this source: its id or name.")]
 Since = Annotated[str | None, typer.Option(help="Only what died last at or after: a time, or 30m, 2h, 7d for ago.")]
 Until = Annotated[str | None, typer.Option(help="Only what died last before.")]
 State = Annotated[Literal["open", "redriven", "discarded", "all"], typer.Option(help="Only letters of this state.")]
@@ -55,6 +54,7 @@ async def show_all(
         None, topic=topic, reason=reason, workspace=workspace, source=source, since=since, until=until, state=state
     )
     async with open_database() as pool:
+        wanted = replace(wanted, source=await source_id(pool, workspace, source))
         letters = await list_letters(pool, wanted, limit=limit)
         counts = await count_letters(pool, wanted)
     if as_json:
@@ -161,6 +161,7 @@ async def _settle(
     from infra.postgres.letters import count_letters
 
     async with open_database() as pool, open_log() as log:
+        wanted = replace(wanted, source=await source_id(pool, wanted.workspace, wanted.source))
         total = sum(count.letters for count in await count_letters(pool, wanted))
         with progress_of(total, state, silent=as_json) as advance:
             run = Settling(log, state=state, by=operator(), headers=headers, rate=rate, dry_run=dry_run)
@@ -228,12 +229,15 @@ def _headers(given: list[str]) -> dict[str, str]:
 
 
 def _print_letters(letters: "list[Letter]", counts: "list[Count]") -> None:
-    table = Table("letter", "last died", "workspace", "topic", "worker", "reason", "tries", "state", "detail")
     for each in letters:
-        row = (each.workspace, each.topic, each.worker, each.reason, str(each.attempts), each.state)
-        table.add_row(str(each.letter_id), f"{each.last_at:%Y-%m-%d %H:%M:%S}", *row, each.detail.replace("[", r"\["))
+        plain(f"{each.letter_id}  {each.state:<10}{each.last_at:%Y-%m-%d %H:%M:%S}", style="bold")
+        plain(f"    {each.workspace}  {each.topic}  source {each.source or 'unknown'}")
+        tries = f"{each.attempts} {'try' if each.attempts == 1 else 'tries'}"
+        plain(f"    {each.worker}, {tries}: {each.reason}")
+        if each.detail:
+            plain(f"    {shortened(each.detail)}", style="dim")
     if letters:
-        out.print(table)
+        plain("")
     for count in counts:
         plain(f"{count.letters:>8}  {count.state:<10}{count.topic:<16}{count.reason}")
     plain(f"{sum(count.letters for count in counts):>8}  together")

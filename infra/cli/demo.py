@@ -28,7 +28,7 @@ from rich.rule import Rule
 from infra.cli.ask import print_citation
 from infra.cli.files import Found, Selection, find
 from infra.cli.gateway import Gateway, open_gateway
-from infra.cli.sources import completeness_table
+from infra.cli.sources import print_completeness
 from infra.cli.terminal import CommandError, Status, command, err, out, plain
 from infra.cli.uploads import Job, Report, Uploads
 from schemas.ids import deterministic_id
@@ -88,7 +88,7 @@ async def _tour(gateway: Gateway, payloads: Path, folders: list[Path]) -> bool:
     good.append(await _fact(gateway))
     out.print(Rule("per source: what became of every event"))
     sources = (await gateway.get("/v1/sources"))["sources"]
-    out.print(completeness_table(sources))
+    print_completeness(sources)
     good += [source["completeness"]["complete"] for source in sources]
     return all(good)
 

@@ -63,3 +63,4 @@ def _print(event: dict[str, Any]) -> None:
         plain(f"  document {document['document_id']}  version {document['version']}  {document['operation']}")
     for letter in event.get("dead_letters", []):
         plain(f"  dead letter: {letter['reason']}: {letter.get('detail', '')}", style="red")
+        plain(f"    letter {letter['letter_id']}  {letter['state']}, of {letter['worker']}")

@@ -3,9 +3,7 @@
 import os
 from typing import get_args
 
-from rich.table import Table
-
-from infra.cli.terminal import AsJson, command, out, plain, print_json
+from infra.cli.terminal import AsJson, command, plain, print_json, print_table, whole
 
 
 @command
@@ -18,8 +16,5 @@ def failpoints(as_json: AsJson = False) -> None:
         points = [{"point": point.value, "meaning": point.meaning} for point in Point]
         print_json({"failpoints": points, "actions": list(get_args(Action)), "variable": VARIABLE, "armed": armed})
         return
-    shown = Table("failpoint", "what is durable there")
-    for point in Point:
-        shown.add_row(point.value, point.meaning)
-    out.print(shown)
+    print_table((whole("failpoint"), "what is durable there"), [(point.value, point.meaning) for point in Point])
     plain(f'{VARIABLE}="after_effects@ledger=kill:3"   actions: {", ".join(get_args(Action))}   now: {armed or "none"}')

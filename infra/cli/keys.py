@@ -6,10 +6,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from infra.cli.surroundings import adopt_local_stack
-from infra.cli.terminal import AsJson, CommandError, Status, command, err, out, plain, print_json
+from infra.cli.terminal import AsJson, CommandError, Status, command, err, plain, print_json, print_table, whole
 from infra.settings import PostgresSettings, load
 
 if TYPE_CHECKING:
@@ -53,11 +52,19 @@ async def show(
     if as_json:
         print_json([asdict(row) for row in rows])
         return
-    table = Table("key", "workspace", "name", "created", "revoked")
-    for row in rows:
-        revoked = f"{row.revoked_at:%Y-%m-%d %H:%M}" if row.revoked_at else ""
-        table.add_row(f"mr_{row.key_id}_…", row.workspace, row.name, f"{row.created_at:%Y-%m-%d %H:%M}", revoked)
-    out.print(table)
+    print_table(
+        (whole("key"), whole("workspace"), "name", "created", "revoked"),
+        [
+            (
+                f"mr_{row.key_id}_…",
+                row.workspace,
+                row.name,
+                f"{row.created_at:%Y-%m-%d %H:%M}",
+                f"{row.revoked_at:%Y-%m-%d %H:%M}" if row.revoked_at else "",
+            )
+            for row in rows
+        ],
+    )
 
 
 @app.command("revoke")

@@ -7,11 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
-from rich.table import Table
 from typer.core import TyperGroup
 
 from infra.cli.operating import moment, open_database, open_log
-from infra.cli.terminal import AsJson, CommandError, Status, command, err, out, plain, print_json
+from infra.cli.sources import HEADINGS
+from infra.cli.terminal import (
+    AsJson,
+    CommandError,
+    Status,
+    command,
+    err,
+    number,
+    plain,
+    print_json,
+    print_table,
+    whole,
+)
 from infra.errors import Permanent, Transient
 from infra.settings import SettingsError
 
@@ -40,7 +51,7 @@ class Showing(TyperGroup):
 app = typer.Typer(help="What became of everything that came in.", cls=Showing)
 
 Workspace = Annotated[str | None, typer.Option("--workspace", "-w", help="Only this workspace.")]
-Source = Annotated[str | None, typer.Option(help="Only this source (its id).")]
+Source = Annotated[str | None, typer.Option(help="Only this source: its id or name.")]
 
 
 @app.command(SHOW)
@@ -115,8 +126,7 @@ async def _accounts(
 
 async def _account(pool: "asyncpg.Pool[asyncpg.Record]", source: "LedgerSource") -> dict[str, Any]:
     """Return the numbers of one source: `fetched` is the sum of `done` and the four that follow it."""
-    from infra.postgres.ledger import letter_reasons
-    from infra.postgres.progress import Completeness, completeness
+    from infra.postgres.progress import Completeness, completeness, letter_reasons
 
     found = (await completeness(pool, source.workspace, source.source)).get(source.source, Completeness())
     done = found.fetched - found.not_a_document - found.dead_lettered - found.pending
@@ -166,13 +176,14 @@ async def _behind() -> int:
 
 def _print(body: dict[str, Any], window: str) -> None:
     columns = ("fetched", "done", "not_a_document", "dead_lettered", "pending")
-    table = Table("workspace", "source", "connector", *(column.replace("_", " ") for column in columns), "complete")
+    rows = []
     for account in body["sources"]:
-        name = account["name"] or account["source"]
+        # The name beside the id: other commands are given the id, and a name may stand in two workspaces.
+        label = f"{account['name']} ({account['connector']})".strip() + f"\n{account['source']}"
         numbers = [str(account[column]) for column in columns]
-        complete = "yes" if account["complete"] else "no"
-        table.add_row(account["workspace"], name, account["connector"], *numbers, complete)
-    out.print(table)
+        rows.append((account["workspace"], label, *numbers, "yes" if account["complete"] else "no"))
+    counted = (number(HEADINGS[column]) for column in columns)
+    print_table((whole("workspace"), whole("source"), *counted, HEADINGS["complete"]), rows)
     plain("fetched = done (every document in the live index and the graph) + not a document (read, nothing to keep)")
     plain("          + dead lettered (given up, open or discarded) + pending (on its way, redriven ones too)")
     for account in body["sources"]:
@@ -180,11 +191,13 @@ def _print(body: dict[str, Any], window: str) -> None:
             told = f"{reason['events']} dead lettered, {reason['reason']}, {reason['state']}"
             plain(f"  {account['name'] or account['source']}: {told}")
     if body["lag"]:
-        lag = Table("from acceptance to searchable", "documents", "p50", "p95", "p99", title=f"in the last {window}")
-        for each in body["lag"]:
-            seconds = [f"{each[name]:.2f} s" for name in ("p50", "p95", "p99")]
-            lag.add_row(each["connector"], str(each["documents"]), *seconds)
-        out.print(lag)
+        quantiles = ("p50", "p95", "p99")
+        lag = [
+            (each["connector"], str(each["documents"]), *(f"{each[name]:.2f} s" for name in quantiles))
+            for each in body["lag"]
+        ]
+        headings = (whole("from acceptance to searchable"), number("documents"), *map(number, quantiles))
+        print_table(headings, lag, title=f"in the last {window}")
     if body["behind"]:
         err.print(f"the ledger has {body['behind']} records still to read: the numbers are those up to there")
 
@@ -203,11 +216,9 @@ async def _show_document(pool: "asyncpg.Pool[asyncpg.Record]", document: UUID, *
         return Status.OK
     state = "deleted" if found.deleted else "present" if found.version else "not in the table"
     plain(f"{document}  workspace {known[0]}, version {found.version}, {state}", style="bold")
-    table = Table("sink", "version", "operation", "outcome", "parts", "at", "event")
     for each in found.receipts:
-        row = (each.operation, each.outcome, str(each.parts), f"{each.at:%Y-%m-%d %H:%M:%S.%f}", str(each.event_id))
-        table.add_row(each.sink, str(each.version), *row)
-    out.print(table)
+        plain(f"{each.sink:<24}version {each.version}  {each.operation} {each.outcome}, {each.parts} parts")
+        plain(f"    {each.at:%Y-%m-%d %H:%M:%S.%f}  event {each.event_id}")
     if found.deletion:
         plain(f"deletion, version {found.deletion.version}: {'complete' if complete else 'not complete'}")
         for sink, at in found.deletion.confirmed.items():

@@ -61,6 +61,22 @@ async def open_log() -> AsyncIterator[Log]:
         yield Log(settings, publisher, records, LetterReader(records, objects), objects)
 
 
+async def source_id(pool: "asyncpg.Pool[asyncpg.Record]", workspace: str | None, given: str | None) -> str | None:
+    """Return the id of the source that is `given` by its id or name; what the ledger does not know stays as it is.
+
+    Raises CommandError where several workspaces have a source of that name, and Transient.
+    """
+    from infra.postgres.ledger import ledger_sources
+
+    if not given:
+        return None
+    found = await ledger_sources(pool, workspace, given)
+    if len({each.source for each in found}) > 1:
+        named = ", ".join(f"{each.source} of {each.workspace}" for each in found)
+        raise CommandError(Status.USAGE, f"several sources are called {given!r}", f"name one by its id: {named}")
+    return found[0].source if found else given
+
+
 def operator() -> str:
     """Return the name under which this user's doings are written down."""
     try:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from infra.cli.operating import Log, open_database, open_log
-from infra.cli.terminal import Status, err, plain, print_json
+from infra.cli.operating import Log, open_database, open_log, source_id
+from infra.cli.terminal import CommandError, Status, err, plain, print_json
 from infra.kafka.lag import reach
 from infra.neo4j.client import open_driver
 from infra.postgres.indexes import live
-from infra.postgres.ledger import list_workspaces
+from infra.postgres.ledger import ledger_sources, list_workspaces
 from infra.qdrant.client import open_client
 from infra.reconcile.graph import GraphHeld
 from infra.reconcile.log import DocumentLog
@@ -55,9 +55,19 @@ async def run(workspace: str | None, source: str | None, *, delete_extra: bool, 
 async def report_of(
     workspace: str | None, source: str | None, *, delete_extra: bool = False, dry_run: bool = False, silent: bool = True
 ) -> dict[str, Any]:
-    """Compare and, unless `dry_run`, repair; return what was found and done. Raises Transient, SettingsError."""
+    """Compare and, unless `dry_run`, repair; return what was found and done. Raises CommandError, Transient,
+    SettingsError.
+    """
     async with _open() as opened:
-        workspaces = [workspace] if workspace else await list_workspaces(opened.pool)
+        known = await list_workspaces(opened.pool)
+        if workspace and workspace not in known:
+            raise CommandError(
+                Status.FAILED, f"no workspace {workspace!r} has a key or an event", "see `millrace ledger`"
+            )
+        source = await source_id(opened.pool, workspace, source)
+        if source and not await ledger_sources(opened.pool, workspace, source):
+            raise CommandError(Status.FAILED, f"no source {source!r}", "see `millrace ledger`")
+        workspaces = [workspace] if workspace else known
         await _compare(opened.comparison, workspaces, source, silent=silent)
         outcomes = await _repair(opened, delete_extra=delete_extra, dry_run=dry_run)
     return _body(opened.comparison, outcomes, dry_run=dry_run)

@@ -5,10 +5,21 @@ from typing import Annotated, Any
 
 import orjson
 import typer
-from rich.table import Table
+from rich.table import Column
 
 from infra.cli.gateway import open_gateway
-from infra.cli.terminal import AsJson, CommandError, Status, command, err, out, plain, print_json
+from infra.cli.terminal import (
+    AsJson,
+    CommandError,
+    Status,
+    command,
+    err,
+    number,
+    plain,
+    print_json,
+    print_table,
+    whole,
+)
 
 app = typer.Typer(help="Where events come from.", no_args_is_help=True)
 
@@ -22,6 +33,8 @@ HEADINGS = {
     "not_a_document": "not a\ndocu-\nment",
     "dead_lettered": "dead\nletters",
     "pending": "pend-\ning",
+    "done": "done",
+    "complete": "com-\nplete",
 }
 
 
@@ -34,7 +47,7 @@ async def show_all(as_json: AsJson = False) -> None:
     if as_json:
         print_json(sources)
     else:
-        out.print(completeness_table(sources))
+        print_completeness(sources)
 
 
 @app.command("add")
@@ -81,22 +94,19 @@ async def show(source: Annotated[str, typer.Argument(help="Source id or name.")]
         return
     for field in ("source_id", "name", "connector", "enabled", "hook_path", "config"):
         plain(f"{field:<12}{found.get(field, '')}")
-    out.print(completeness_table([found]))
+    print_completeness([found])
 
 
-def completeness_table(sources: list[dict[str, Any]]) -> Table:
-    """Return the table of `sources`: one row each, counts of events; it fits 80 columns."""
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("source", no_wrap=True)
-    for name in COUNTS:
-        table.add_column(HEADINGS.get(name, name), justify="right")
-    table.add_column("com-\nplete")
+def print_completeness(sources: list[dict[str, Any]]) -> None:
+    """Print `sources` with their counts of events; it fits 80 columns where names are short."""
+    columns = [whole("source"), *(number(HEADINGS[count]) for count in COUNTS), Column(HEADINGS["complete"])]
+    rows = []
     for source in sources:
         counts: Mapping[str, Any] = source.get("completeness") or {}
-        numbers = [str(counts.get(count, 0)) for count in COUNTS]
         label = f"{source['name']} ({source['connector']})\n{source['source_id']}"
-        table.add_row(label, *numbers, "yes" if counts.get("complete") else "no")
-    return table
+        numbers = [str(counts.get(count, 0)) for count in COUNTS]
+        rows.append((label, *numbers, "yes" if counts.get("complete") else "no"))
+    print_table(columns, rows)
 
 
 def _settings(text: str) -> dict[str, Any]:

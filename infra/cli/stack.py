@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
-from rich.table import Table
 
 from infra.cli.ledger import recent_lag
 from infra.cli.progress import Progress
-from infra.cli.terminal import AsJson, CommandError, Status, command, err, out, plain, print_json
+from infra.cli.terminal import AsJson, CommandError, Status, command, err, out, plain, print_json, print_table, whole
 from infra.llama.weights import PINNED, WeightsError, checked
 from infra.local import control
 from infra.local.doctor import Verdict, examine
@@ -204,9 +202,8 @@ def _record(home: Home) -> StackRecord | None:
 
 
 def _show_usage(lines: list[control.Usage], total: int) -> None:
-    table = Table("name", "state", "pid", "port", "up", "restarts", "memory", box=box.SIMPLE_HEAD)
-    for line in lines:
-        table.add_row(
+    rows = [
+        (
             line.name,
             line.state,
             str(line.pid or ""),
@@ -215,9 +212,10 @@ def _show_usage(lines: list[control.Usage], total: int) -> None:
             str(line.restarts or ""),
             "" if line.pss_bytes is None else f"{line.pss_bytes / MB:.0f} MB",
         )
-    table.add_section()
-    table.add_row("together", "", "", "", "", "", f"{total / MB:.0f} MB")
-    out.print(table)
+        for line in lines
+    ]
+    columns = (whole("name"), "state", whole("pid"), whole("port"), "up", "restarts", "memory")
+    print_table(columns, rows, total=("together", "", "", "", "", "", f"{total / MB:.0f} MB"))
     for line in lines:
         if line.detail:
             plain(f"{line.name}: {line.detail}")

@@ -2,14 +2,18 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from enum import IntEnum
 from functools import wraps
 from typing import Annotated, Any, ParamSpec
 
 import orjson
 import typer
+from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Column, Table
+from rich.text import Text
 
 from infra.errors import Permanent, Transient
 from infra.settings import SettingsError
@@ -100,3 +104,46 @@ def print_json(value: object) -> None:
 def plain(text: object, style: str = "") -> None:
     """Print one line on stdout as it is: `[` in it is no markup."""
     out.print(str(text), markup=False, style=style or None)
+
+
+def shortened(text: str, characters: int = 200) -> str:
+    """Return prose on one line, cut where it is longer; nothing that a command is given may stand in it."""
+    line = " ".join(text.split())
+    return line if len(line) <= characters else line[: characters - 1] + "…"
+
+
+def whole(header: str) -> Column:
+    """Return a column whose cells are never cut or broken: what a following command is given stands in it."""
+    return Column(header, no_wrap=True)
+
+
+def number(header: str) -> Column:
+    """Return a column of numbers."""
+    return Column(header, justify="right")
+
+
+def print_table(
+    columns: Sequence[Column | str], rows: Iterable[Sequence[str]], *, title: str = "", total: Sequence[str] = ()
+) -> None:
+    """Print a table on stdout; cells are text, `[` in them is no markup.
+
+    Columns of `whole` are whole at any width: the others wrap at their words, and where that is not enough the lines
+    are longer than the terminal. What is not printed on a terminal is as wide as it needs to be.
+    """
+    table = Table(*columns, box=None, padding=(0, 2, 0, 0), pad_edge=False, title=title or None, title_justify="left")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    if total:
+        table.add_row(*(Text(cell) for cell in total))
+    for column in table.columns:
+        if column.no_wrap:
+            lines = [line for cell in (column.header, *column.cells) for line in str(cell).split("\n")]
+            column.min_width = max(map(cell_len, lines), default=1)
+    roomy = out.options.update(max_width=10_000)
+    if out.is_terminal and Measurement.get(out, roomy, table).minimum > out.width:
+        table.padding = (0, 1, 0, 0)
+    needs = Measurement.get(out, roomy, table)
+    width = max(out.width, needs.minimum) if out.is_terminal else needs.maximum
+    # A console prints nothing wider than itself, so this one is as wide as the table; it writes where `out` does.
+    wide = Console(file=out.file, soft_wrap=True, highlight=False, width=width, force_terminal=out.is_terminal)
+    wide.print(table)

@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich import box
-from rich.table import Column, Table
 
 from infra.cli.surroundings import adopt_local_stack
-from infra.cli.terminal import AsJson, CommandError, Status, command, out, plain, print_json
+from infra.cli.terminal import AsJson, CommandError, Status, command, plain, print_json, print_table, whole
 from infra.settings import KafkaSettings, load
 from topics.catalogue import CATALOGUE
 from topics.diagram import MarkersMissingError, mermaid, replace_section
@@ -50,18 +48,8 @@ async def describe(as_json: AsJson = False) -> None:
     if as_json:
         print_json([_described(topic, states.get(topic.name)) for topic in CATALOGUE])
         return
-    shown = Table(Column("topic", no_wrap=True), "partitions", "kept", "from", "to", box=box.SIMPLE_HEAD)
-    for topic in CATALOGUE:
-        state = states.get(topic.name)
-        kept = "for ever" if topic.retention is None else f"{topic.retention.days} d"
-        shown.add_row(
-            topic.name,
-            str(state.partitions) if state else "missing",
-            f"{kept}, compacted" if topic.compacted else kept,
-            ", ".join(topic.producers),
-            ", ".join(topic.consumers),
-        )
-    out.print(shown)
+    rows = [_row(topic, states.get(topic.name)) for topic in CATALOGUE]
+    print_table((whole("topic"), "partitions", "kept", "from", "to"), rows)
 
 
 @app.command("diagram")
@@ -110,6 +98,17 @@ def _show(plan: Plan, word: str, *, as_json: bool) -> Status:
     return Status.REFUSED if plan.refusals else Status.OK
 
 
+def _row(topic: Any, state: TopicState | None) -> tuple[str, ...]:
+    kept = "for ever" if topic.retention is None else f"{topic.retention.days} d"
+    return (
+        topic.name,
+        (str(state.partitions) if state else "missing") + (" (fixed)" if topic.fixed_partitions else ""),
+        f"{kept}, compacted" if topic.compacted else kept,
+        ", ".join(topic.producers),
+        ", ".join(topic.consumers),
+    )
+
+
 def _described(topic: Any, state: TopicState | None) -> dict[str, Any]:
     return {
         "topic": topic.name,
@@ -118,6 +117,7 @@ def _described(topic: Any, state: TopicState | None) -> dict[str, Any]:
         "producers": topic.producers,
         "consumers": topic.consumers,
         "declared_partitions": topic.partitions,
+        "fixed_partitions": topic.fixed_partitions or None,
         "max_bytes": topic.max_bytes,
         "broker": asdict(state) if state else None,
     }

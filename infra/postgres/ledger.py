@@ -17,12 +17,6 @@ where ($1::text is null or e.workspace = $1) and ($2::text is null or e.source =
 group by e.workspace, e.source
 order by workspace, name, source
 """
-_REASONS = """
-select d.reason, d.state, count(distinct d.event_id) as events from dead_letters d
-join events e on e.event_id = d.event_id and e.workspace = d.workspace
-where d.workspace = $1 and e.source = $2 and d.state <> 'redriven'
-group by d.reason, d.state order by events desc, d.reason
-"""
 _WORKSPACE = """
 select workspace from documents where document_id = $1
 union select workspace from receipts where document_id = $1
@@ -45,14 +39,6 @@ async def ledger_sources(
 ) -> list[LedgerSource]:
     """Return the sources, of all workspaces where None is given; `source` is an id or a name. Raises Transient."""
     return [LedgerSource(**row) for row in await pool.fetch(_SOURCES, workspace, source)]
-
-
-@translated
-async def letter_reasons(
-    pool: "asyncpg.Pool[asyncpg.Record]", workspace: str, source: str
-) -> list[tuple[str, str, int]]:
-    """Return reason, state and number of events of a source's letters that are not on their way again."""
-    return [(row["reason"], row["state"], row["events"]) for row in await pool.fetch(_REASONS, workspace, source)]
 
 
 @translated

@@ -22,7 +22,7 @@ _LIVE_SINK = "(select 'embedder/' || index_id from indexes where state = 'live')
 
 # One pass over the workspace's events and one over its receipts, joined by hash: the receipts are counted per event
 # before the join, so no row is looked up one by one. A receipt counts only for a document that the event became.
-_COMPLETENESS = f"""
+_VERDICTS = f"""
 with counted as (
     select e.source, e.outcome, cardinality(e.documents) as documents, e.event_id,
            count(r.sink) filter (where r.sink <> '{GRAPH_SINK}') as embedded,
@@ -33,7 +33,7 @@ with counted as (
     where e.workspace = $1 and ($2::text is null or e.source = $2)
     group by e.event_id
 ), judged as (
-    select source, outcome, outcome = 'documents' and embedded >= documents as embedded,
+    select event_id, source, outcome, outcome = 'documents' and embedded >= documents as embedded,
            outcome = 'documents' and graphed >= documents as graphed,
            exists (select from dead_letters d
                    where d.event_id = counted.event_id and d.workspace = $1 and d.state <> 'redriven') as letter
@@ -41,6 +41,10 @@ with counted as (
 ), verdicts as (
     select *, coalesce(outcome = 'not_a_document' or (embedded and graphed), false) as complete from judged
 )
+"""  # noqa: S608 - constants only
+
+_COMPLETENESS = f"""
+{_VERDICTS}
 select source, count(*) as fetched,
        count(*) filter (where outcome = 'documents') as normalised,
        count(*) filter (where embedded) as embedded,
@@ -49,6 +53,18 @@ select source, count(*) as fetched,
        count(*) filter (where outcome = 'not_a_document') as not_a_document,
        count(*) filter (where not complete and not letter) as pending
 from verdicts group by source
+"""  # noqa: S608 - constants only
+
+# Each event under one reason, that of the last letter that counts, so that the reasons add up to `dead_lettered`.
+_REASONS = f"""
+{_VERDICTS}
+select d.reason, d.state, count(*) as events
+from verdicts join lateral (
+    select reason, state from dead_letters
+    where event_id = verdicts.event_id and workspace = $1 and state <> 'redriven'
+    order by last_at desc, letter_id limit 1) d on true
+where letter and not complete
+group by d.reason, d.state order by events desc, d.reason, d.state
 """  # noqa: S608 - constants only
 
 _EVENT = """
@@ -135,6 +151,14 @@ async def completeness(
     """Return the progress of each source of `workspace` that has events, or of `source` alone. Raises Transient."""
     rows = await pool.fetch(_COMPLETENESS, workspace, source)
     return {row["source"]: Completeness(**{name: row[name] for name in Completeness.__slots__}) for row in rows}
+
+
+@translated
+async def letter_reasons(
+    pool: "asyncpg.Pool[asyncpg.Record]", workspace: str, source: str
+) -> list[tuple[str, str, int]]:
+    """Return reason, state and number of events of a source that are dead-lettered; they add up. Raises Transient."""
+    return [(row["reason"], row["state"], row["events"]) for row in await pool.fetch(_REASONS, workspace, source)]
 
 
 @translated

@@ -106,8 +106,8 @@ def deletion_of(receipts: Sequence[SinkReceipt], sinks: Sequence[str], deleted_v
 
 _CONVERSATION = "select deleted_at is not null from conversations where workspace = $1 and conversation_id = $2"
 _BURIED = """
-select sink, version, operation, outcome, parts, event_id, at from receipts
-where workspace = $1 and document_id = $2 and source = $3 order by version, at, sink
+select sink, version, operation, outcome, parts, event_id, at from conversation_receipts
+where workspace = $1 and conversation_id = $2 order by version, at, sink
 """
 CONVERSATIONS = "conversations"
 """Stands for a source in the receipts of deleted conversations: they come from no connector."""
@@ -129,7 +129,7 @@ async def conversation_receipts(
     deleted = await pool.fetchval(_CONVERSATION, workspace, conversation_id)
     if deleted is None:
         return None
-    rows = await pool.fetch(_BURIED, workspace, conversation_id, CONVERSATIONS)
+    rows = await pool.fetch(_BURIED, workspace, conversation_id)
     return ConversationReceipts(deleted, tuple(SinkReceipt(**row) for row in rows))
 
 

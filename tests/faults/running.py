@@ -69,7 +69,7 @@ class Running:
     def thaw(self) -> None:
         os.kill(self.child.pid, signal.SIGCONT)
 
-    async def health(self, probe: str = "ready", within: float = 2) -> tuple[int, Any]:
+    async def health(self, probe: str = "ready", within: float = 20) -> tuple[int, Any]:
         """Return status and body of a probe; status 0 where there was no answer in time."""
         async with httpx.AsyncClient(timeout=within) as client:
             try:
@@ -80,7 +80,7 @@ class Running:
 
     async def metric(self, name: str, **labels: str) -> float:
         """Return the sum of a metric's samples with these labels; `name` without the prefix `millrace_`."""
-        async with httpx.AsyncClient(timeout=5) as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             text = (await client.get(f"{self.url}/metrics")).text
         return sum(
             sample.value

@@ -95,7 +95,7 @@ async def test_a_slow_link(arena: Arena, mill: Running, workspace: str, calm: st
 
 @pytest.mark.fault(7)
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_connections_that_swallow_what_is_sent(arena: Arena, mill: Running, workspace: str, calm: str) -> None:
     proxy = arena.cluster.brokers[0].proxy
     await arena.put(*corpus(workspace, 10))

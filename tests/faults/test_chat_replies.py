@@ -17,7 +17,7 @@ from topics.catalogue import CHAT_REPLIES, CHAT_REQUESTS
 
 @pytest.mark.fault(38)
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_a_late_a_foreign_and_a_forged_reply_reach_nobody_and_are_counted(
     arena: Arena, kept_mill: Kept, workspace: str, calm: str
 ) -> None:

@@ -20,7 +20,7 @@ from tests.faults.running import Running, ending, gateway, hosting
 from tests.flow.tenant import Sender, Tenant
 from topics.catalogue import DOCUMENTS, RAW_EVENTS
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

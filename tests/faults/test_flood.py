@@ -87,7 +87,7 @@ def refused_politely(answers: list[httpx.Response]) -> None:
 
 @pytest.mark.fault(40)
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_a_backlog_stays_on_the_log_and_drains(arena: Arena, mill: Running, workspace: str) -> None:
     await eventually(lambda: drained(mill), within=60, every=0.5)
     idle = mill.resident_bytes

@@ -1,6 +1,7 @@
 """The commands as a user runs them, each a process of its own, against the whole platform."""
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -11,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from infra.kafka.failpoints import Point
 from infra.local.state import GATEWAY
 from tests.conftest import Environment, Servers
 from tests.flow.tenant import Tenant
+from topics.catalogue import CATALOGUE
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,77 @@ async def test_the_flow_is_drawn_without_a_broker(tmp_path: Path) -> None:
     refused = await run(nowhere, "topics", "diagram", "--write", str(readme))
     assert refused.status == 2
     assert readme.read_text() == "no markers"
+
+
+async def on_terminal(environment: dict[str, str], columns: int, *arguments: str) -> str:
+    """Run a command on a terminal of that width and return all that it wrote there."""
+    ours, theirs = os.openpty()
+    width = {"COLUMNS": str(columns), "TERM": "xterm-256color", "NO_COLOR": "1"}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "infra.cli.main", *arguments),
+        env=dict(os.environ) | environment | width,
+        stdout=theirs,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    os.close(theirs)
+    written = await asyncio.to_thread(_all_of, ours)
+    await process.wait()
+    return written
+
+
+def _all_of(descriptor: int) -> str:
+    chunks = []
+    # The other end of a terminal that was closed reads as an error, not as an end.
+    with os.fdopen(descriptor, "rb", buffering=0) as terminal, contextlib.suppress(OSError):
+        while chunk := terminal.read(65_536):
+            chunks.append(chunk)
+    return b"".join(chunks).decode()
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+async def test_what_a_command_shows_can_be_given_to_the_next(
+    tenant: Tenant, platform: Servers, addresses: Environment, columns: int
+) -> None:
+    sender = await tenant.source("generic")
+    good = await sender.accepted({"id": "n1", "text": "A note on sluices."})
+    bad = (await sender.generic(b"{no json")).json()["event_id"]
+    for event in (good, bad):
+        await tenant.settled(event)
+    document = (await tenant.event(good))["documents"][0]["document_id"]
+    (letter,) = (await tenant.get("/v1/dead-letters"))["dead_letters"]
+    (source,) = (await tenant.get("/v1/sources"))["sources"]
+    key = tenant.client.headers["authorization"].removeprefix("Bearer ")
+    operator = dict(await platform("postgres", "kafka", "neo4j", "door", "gateway"))
+    operator |= {"MILLRACE_API_KEY": key, GATEWAY: addresses[GATEWAY]}
+    names = [source["name"], source["source_id"]]
+    expected = {
+        ("dead-letters", "list", "-w", tenant.workspace): [letter["letter_id"], sender.source_id, tenant.workspace],
+        ("events", bad): [bad, letter["letter_id"]],
+        ("events", good): [good, document],
+        ("keys", "list", "-w", tenant.workspace): [key.rpartition("_")[0], tenant.workspace],
+        ("sources", "list"): names,
+        ("sources", "show", source["name"]): [*names, sender.path],
+        ("ledger", "-w", tenant.workspace): [*names, tenant.workspace],
+        ("ledger", "--document", document): [document, good, "embedder/", "graph_builder"],
+        ("topics", "describe"): [topic.name for topic in CATALOGUE],
+        ("failpoints",): [point.value for point in Point],
+        ("search", "sluices"): [document],
+    }
+    for arguments, words in expected.items():
+        shown = await on_terminal(operator, columns, *arguments)
+        missing = [word for word in words if word not in shown]
+        assert not missing, (arguments, missing, shown)
+    assert (await run(operator, "dead-letters", "redrive", letter["letter_id"], "--dry-run")).status == 0
+    by_name = await run(operator, "dead-letters", "list", "--source", source["name"], "-w", tenant.workspace)
+    assert letter["letter_id"] in by_name.output
+
+
+async def test_a_comparison_of_nothing_says_so(platform: Servers, tenant: Tenant) -> None:
+    operator = dict(await platform("postgres", "kafka", "neo4j", "door", "gateway"))
+    for wrong in (("-w", "nobody-here"), ("--source", "nothing-here")):
+        ended = await run(operator, "ledger", "reconcile", "--dry-run", *wrong)
+        assert (ended.status, ended.output) == (1, "")
+        assert wrong[1] in ended.errors
 
 
 async def test_a_worker_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:

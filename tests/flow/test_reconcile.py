@@ -157,6 +157,32 @@ async def test_what_nobody_knows_is_reported_and_deleted_only_on_demand(tenant: 
     assert (head.payload or {})["deleted"]
 
 
+async def test_a_deleted_conversation_is_no_document_that_the_sinks_lack(tenant: Tenant, sinks: Sinks) -> None:
+    await tenant.upload_and_settle("A text that stays.", "stays")
+    said = await tenant.post("/v1/chat", {"message": "Name one river.", "retrieve": False})
+    conversation = f"/v1/conversations/{said['conversation_id']}"
+
+    async def kept() -> bool:
+        return await tenant.status("GET", conversation) == 200
+
+    async def confirmed() -> bool:
+        told = (await tenant.get(f"{conversation}/receipts"))["receipts"]
+        return {each["sink"] for each in told} == {"archivist", "answer_cache"}
+
+    assert await eventually(kept, within=30)
+    before = await tenant.get("/v1/sources")
+    assert await tenant.status("DELETE", conversation) in {200, 202}
+    assert await eventually(confirmed, within=30)
+    report = await sinks.reconcile(tenant.workspace, dry_run=True)
+    assert (report["compared"], report["findings"], report["waiting"]) == (1, [], 0)
+    status, told = await sinks.command("reconcile", "-w", tenant.workspace)
+    assert (status, told) == (0, "1 documents compared, 0 differ, 0 are on their way\n")
+    assert await tenant.status("GET", f"/v1/documents/{said['conversation_id']}/receipts") == 404
+    status, _ = await sinks.command("--document", said["conversation_id"])
+    assert status == 1
+    assert await tenant.get("/v1/sources") == before
+
+
 async def test_the_ledger_accounts_for_every_event(tenant: Tenant, sinks: Sinks) -> None:
     sender = await tenant.source("generic")
     good = [await sender.accepted({"id": f"n{number}", "text": f"Note {number} on sluices."}) for number in range(3)]

@@ -99,6 +99,7 @@ def receipt_of(delivery: Delivery[ConversationChange], removed: int) -> Receipt:
     return Receipt(
         workspace=change.workspace,
         sink=CONSUMER,
+        about="conversation",
         event_id=change.change_id,
         source=CONVERSATIONS,
         outcome="applied",

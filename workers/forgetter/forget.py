@@ -7,11 +7,11 @@ from infra.postgres.conversations import CONSUMER as ARCHIVIST
 from infra.postgres.receipts import CACHE_SINK, LEDGER_SINK
 from infra.redis.kept_answers import Changed
 from schemas.event import now
-from schemas.receipts import Receipt
+from schemas.receipts import About, Receipt
 
 _INDEX = "embedder/"
-_OF_DELETIONS = {LEDGER_SINK, ARCHIVIST}
-"""Their receipts tell of deletions alone: of documents and of conversations."""
+_DELETES: dict[About, str] = {"document": LEDGER_SINK, "conversation": ARCHIVIST}
+"""Whose word of a deletion is answered, by what was deleted."""
 
 
 def changes(receipts: Iterable[Receipt]) -> dict[str, list[Changed]]:
@@ -25,15 +25,19 @@ def changes(receipts: Iterable[Receipt]) -> dict[str, list[Changed]]:
     for receipt in receipts:
         if receipt.document_id is None or receipt.version is None or receipt.operation is None:
             continue
-        if receipt.sink in _OF_DELETIONS or receipt.sink.startswith(_INDEX):
+        if receipt.sink == _DELETES.get(receipt.about) or _of_index(receipt):
             change = Changed(receipt.document_id, receipt.version, receipt.operation == "delete")
             found[receipt.workspace].append(change)
     return dict(found)
 
 
+def _of_index(receipt: Receipt) -> bool:
+    return receipt.about == "document" and receipt.sink.startswith(_INDEX)
+
+
 def confirms(receipt: Receipt) -> bool:
     """Whether the cache answers to this receipt with one of its own: once per deletion, to that of who deletes."""
-    return receipt.sink in _OF_DELETIONS and receipt.operation == "delete" and receipt.document_id is not None
+    return receipt.sink == _DELETES.get(receipt.about) and receipt.operation == "delete"
 
 
 def confirmation(receipt: Receipt) -> Receipt:

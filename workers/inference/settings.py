@@ -8,6 +8,7 @@ from pydantic_settings import NoDecode
 from infra.queueing.weights import Weights
 from infra.redis.kept_answers import LONGEST_TTL_S
 from infra.settings import Settings
+from schemas.chat import LONGEST_PATIENCE_S
 
 
 class InferenceSettings(Settings):
@@ -41,7 +42,9 @@ class InferenceSettings(Settings):
     delta_every_s: float = Field(default=0.05, ge=0, le=5, alias="INFERENCE_DELTA_EVERY_S")
     delta_characters: int = Field(default=200, ge=1, alias="INFERENCE_DELTA_CHARACTERS")
     """A delta is published when so many characters are together, or so many seconds after the last one."""
-    cancels_remembered_s: float = Field(default=600, ge=1, alias="INFERENCE_CANCELS_REMEMBERED_S")
+    cancels_remembered_s: float = Field(
+        default=LONGEST_PATIENCE_S, ge=LONGEST_PATIENCE_S, alias="INFERENCE_CANCELS_REMEMBERED_S"
+    )
     """At least the longest deadline: a cancel can come before its prompt."""
 
 

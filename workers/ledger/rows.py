@@ -62,6 +62,20 @@ class ReceiptRow(NamedTuple):
     at: datetime
 
 
+class ConversationReceiptRow(NamedTuple):
+    """What a sink did about the deletion of a conversation."""
+
+    event_id: UUID
+    conversation_id: UUID
+    sink: str
+    workspace: str
+    version: int
+    operation: str
+    outcome: str
+    parts: int
+    at: datetime
+
+
 class DocumentRow(NamedTuple):
     """The present state of a document; of a deleted one nothing is kept but that it was there."""
 
@@ -153,7 +167,9 @@ def normalised_row(receipt: Receipt) -> NormalisedRow | None:
 
 
 def receipt_row(receipt: Receipt) -> ReceiptRow | None:
-    """Return the row of a sink's receipt; None for one that speaks of an event and not of a document version."""
+    """Return the row of a sink's receipt; None for one that speaks of anything but a document version."""
+    if receipt.about != "document":
+        return None
     if receipt.document_id is None or receipt.version is None or receipt.operation is None:
         return None
     return ReceiptRow(
@@ -162,6 +178,25 @@ def receipt_row(receipt: Receipt) -> ReceiptRow | None:
         storable(receipt.sink),
         receipt.workspace,
         storable(receipt.source),
+        receipt.version,
+        receipt.operation,
+        receipt.outcome,
+        receipt.parts,
+        receipt.at,
+    )
+
+
+def conversation_receipt_row(receipt: Receipt) -> ConversationReceiptRow | None:
+    """Return the row of a receipt that speaks of a conversation; None for any other."""
+    if receipt.about != "conversation":
+        return None
+    if receipt.document_id is None or receipt.version is None or receipt.operation is None:
+        return None
+    return ConversationReceiptRow(
+        receipt.event_id,
+        receipt.document_id,
+        storable(receipt.sink),
+        receipt.workspace,
         receipt.version,
         receipt.operation,
         receipt.outcome,

@@ -12,7 +12,15 @@ import asyncpg
 
 from infra.postgres.columns import columns
 from infra.postgres.pool import translated
-from workers.ledger.rows import DocumentRow, EventRow, LetterRow, MarkRow, NormalisedRow, ReceiptRow
+from workers.ledger.rows import (
+    ConversationReceiptRow,
+    DocumentRow,
+    EventRow,
+    LetterRow,
+    MarkRow,
+    NormalisedRow,
+    ReceiptRow,
+)
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
@@ -74,6 +82,23 @@ from written
 join indexes on indexes.state = 'live' and written.sink = 'embedder/' || indexes.index_id
 join events on events.event_id = written.event_id and events.accepted_at is not null
 where written.inserted and written.outcome = 'applied' and written.operation = 'upsert'
+"""
+
+# Kept apart from those of documents: whoever counts or repairs documents cannot meet a conversation by mistake.
+_CONVERSATION_RECEIPTS = """
+insert into conversation_receipts as held (
+    event_id, conversation_id, sink, workspace, version, operation, outcome, parts, at)
+select distinct on (event_id, conversation_id, sink) *
+from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::int[],
+            $9::timestamptz[])
+  as t (event_id, conversation_id, sink, workspace, version, operation, outcome, parts, at)
+order by event_id, conversation_id, sink, version desc, outcome <> 'applied', at
+on conflict (event_id, conversation_id, sink) do update set
+    version = excluded.version, operation = excluded.operation, outcome = excluded.outcome,
+    parts = excluded.parts, at = excluded.at
+where held.workspace = excluded.workspace
+  and (-excluded.version, excluded.outcome <> 'applied', excluded.at)
+      < (-held.version, held.outcome <> 'applied', held.at)
 """
 
 _DOCUMENTS = """
@@ -184,18 +209,27 @@ async def write_marks(pool: Pool, rows: Sequence[MarkRow]) -> None:
         await connection.execute(_APPLY_MARKS, [row.letter_id for row in rows])
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a batch of receipts says, by what it speaks of: events, documents, conversations."""
+
+    normalised: Sequence[NormalisedRow] = ()
+    documents: Sequence[ReceiptRow] = ()
+    conversations: Sequence[ConversationReceiptRow] = ()
+
+
 @translated
-async def write_receipts(
-    pool: Pool, normalised: Sequence[NormalisedRow], receipts: Sequence[ReceiptRow]
-) -> list[Searchable]:
+async def write_receipts(pool: Pool, told: Told) -> list[Searchable]:
     """Write what the normalizer and the sinks did, in one transaction; return what became searchable by it.
 
     A redelivered receipt is not returned again, nor one whose raw event is not known yet. Raises Transient, Permanent.
     """
     found: list[Any] = []
     async with pool.acquire() as connection, connection.transaction():
-        if normalised:
-            await connection.execute(_NORMALISED, *columns(normalised))
-        if receipts:
-            found = await connection.fetch(_RECEIPTS, *columns(receipts))
+        if told.normalised:
+            await connection.execute(_NORMALISED, *columns(told.normalised))
+        if told.documents:
+            found = await connection.fetch(_RECEIPTS, *columns(told.documents))
+        if told.conversations:
+            await connection.execute(_CONVERSATION_RECEIPTS, *columns(told.conversations))
     return [Searchable(row["connector"], row["seconds"]) for row in found]

@@ -23,6 +23,7 @@ from schemas.receipts import Receipt
 from topics.catalogue import DEAD_LETTERS, DOCUMENTS, LETTER_MARKS, RAW_EVENTS, RECEIPTS
 from workers.ledger import store
 from workers.ledger.rows import (
+    conversation_receipt_row,
     deletion_receipt,
     document_row,
     event_row,
@@ -71,8 +72,12 @@ async def record_documents(deliveries: Sequence[Delivery[DocumentVersion]], pool
 async def record_receipts(deliveries: Sequence[Delivery[Receipt]], pool: store.Pool) -> Iterable[Outgoing]:
     """Write down what was done, and measure how long it took until a text could be found."""
     bodies = [delivery.body for delivery in deliveries]
-    normalised, sunk = present(map(normalised_row, bodies)), present(map(receipt_row, bodies))
-    for searchable in await store.write_receipts(pool, normalised, sunk):
+    told = store.Told(
+        present(map(normalised_row, bodies)),
+        present(map(receipt_row, bodies)),
+        present(map(conversation_receipt_row, bodies)),
+    )
+    for searchable in await store.write_receipts(pool, told):
         observe(Metric.SEARCHABLE_SECONDS, searchable.seconds, searchable.connector)
     return ()
 

@@ -8,6 +8,7 @@ from pydantic_settings import NoDecode
 
 from infra.queueing.weights import Weights
 from infra.settings import Settings
+from schemas.chat import LONGEST_PATIENCE_S
 
 ENCODED_AT_ONCE = 2
 """Slices of embedding requests that are encoded at once."""
@@ -25,7 +26,9 @@ class RetrieverSettings(Settings):
     """Questions that are searched for at once."""
     weights: Weights = Field(default_factory=dict, alias="INFERENCE_WEIGHTS")
     """Shares of the workspaces in these turns too: as `acme=3,other=0.5`; 1 for each that is not named."""
-    cancels_remembered_s: float = Field(default=600, ge=1, alias="INFERENCE_CANCELS_REMEMBERED_S")
+    cancels_remembered_s: float = Field(
+        default=LONGEST_PATIENCE_S, ge=LONGEST_PATIENCE_S, alias="INFERENCE_CANCELS_REMEMBERED_S"
+    )
     """At least the longest deadline: a cancel can come before its question."""
     candidates: int = Field(default=100, ge=1, le=1_000, alias="RETRIEVER_CANDIDATES")
     """Length of the dense and of the sparse list that are fused."""

@@ -4,7 +4,6 @@ import hashlib
 import hmac
 import shutil
 import tempfile
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -44,7 +43,7 @@ def assert_sent_away(response: httpx.Response) -> None:
     assert int(response.headers["retry-after"]) >= 1
 
 
-async def test_a_lost_broker_is_a_503_in_time_and_never_a_2xx(
+async def test_a_lost_broker_is_a_503_and_never_a_2xx(
     surroundings: Environment, own_broker: Stack, pool: asyncpg.Pool, workspace: str, tmp_path: Path
 ) -> None:
     key = (await create_key(pool, workspace, "test")).key
@@ -56,9 +55,7 @@ async def test_a_lost_broker_is_a_503_in_time_and_never_a_2xx(
         assert (await hook(client, path, "d-1")).status_code == 202
         await own_broker.shut_down()
         for delivery in ("d-2", "d-3"):
-            started = time.perf_counter()
             assert_sent_away(await hook(client, path, delivery))
-            assert time.perf_counter() - started < 5
         assert_sent_away(await client.post("/v1/documents", json={"text": "a"}))
 
         async def unready() -> bool:

@@ -29,7 +29,7 @@ async def following(
         heard.append(delivery.body.delivery)
 
     follower = await Follower.open([bootstrap], topic, objects, hear, back_s=back_s)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await follower.wait_ready()
     yield heard
     await follower.close()

@@ -6,7 +6,6 @@ the other side of the bound.
 
 import re
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import pytest
@@ -44,15 +43,12 @@ async def test_a_wrong_guess_leaves_general_seldom(minilm: Encoder) -> None:
         assert 1 - row[INTENTS.index("general")] / row.sum() < most
 
 
-async def test_it_takes_microseconds_and_reads_what_the_prompt_carries(minilm: Encoder) -> None:
+async def test_it_reads_what_the_prompt_carries(minilm: Encoder) -> None:
     encoder, rows = await vectors(["Write a function in Rust that merges two sorted lists."])
     assert encoder == minilm.model_id == Classifier.open().encoder
     classifier = Classifier.open()
     found = prompt().model_copy(update={"question_vector": pack(rows[0]), "encoder": encoder})
-    started = perf_counter()
-    for _ in range(200):
-        reading = classifier.read(found)
-    assert (perf_counter() - started) / 200 < 0.002
+    reading = classifier.read(found)
     assert (reading.guessed, reading.intent(CONFIDENCE)) == ("code", "code")
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import shutil
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import pytest
@@ -78,16 +77,14 @@ async def test_the_tokens_that_are_read_are_counted(minilm: Encoder) -> None:
 async def test_the_loop_stays_awake_and_a_question_does_not_wait_for_documents(minilm: Encoder) -> None:
     await minilm.encode_query("warm")
     ingest = asyncio.create_task(minilm.encode_documents([f"{number} {PARAGRAPH * 10}" for number in range(150)]))
-    latest, asked = 0.0, 0
+    asked = 0
     while not ingest.done():
-        started = perf_counter()
         await lapse(0.005)
-        latest = max(latest, perf_counter() - started)
         await minilm.encode_query("does this wait for the documents?")
         asked += 1
     await ingest
+    # On a loop that is held the documents are done before the first question is asked.
     assert asked >= 5
-    assert latest < 0.5
 
 
 async def test_questions_asked_at_once_have_the_vectors_that_they_have_alone(minilm: Encoder) -> None:

@@ -1,5 +1,6 @@
 """Where events stand: each state by itself, all of them counted, and a hundred thousand of them in time."""
 
+import asyncio
 import time
 from uuid import uuid4
 
@@ -120,7 +121,7 @@ async def test_nothing_of_another_workspace_is_seen(pool: Pool, workspace: str, 
 
 
 async def test_a_hundred_thousand_events_are_counted_in_time(pool: Pool, workspace: str, embedder: str) -> None:
-    """The bound is loose (measured: 0.3 s on two busy cores); a row-by-row plan takes minutes."""
+    """Measured: 0.3 s on two busy cores; a row-by-row plan takes minutes, and the statement is given up by then."""
     await pool.execute(
         """insert into events (event_id, workspace, source, connector, delivery, accepted_at, outcome, documents)
            select gen_random_uuid(), $1, 'src_' || n % 5, 'files', n::text, now(), 'documents', array[gen_random_uuid()]
@@ -139,11 +140,11 @@ async def test_a_hundred_thousand_events_are_counted_in_time(pool: Pool, workspa
     )
     await pool.execute("analyze events, receipts")
     started = time.perf_counter()
-    counted = await completeness(pool, workspace)
+    async with asyncio.timeout(60):
+        counted = await completeness(pool, workspace)
     took = time.perf_counter() - started
     assert sum(each.fetched for each in counted.values()) == 100_000
     assert all(each.complete and each.graphed == 20_000 for each in counted.values())
     await pool.execute("delete from receipts where workspace = $1", workspace)
     await pool.execute("delete from events where workspace = $1", workspace)
     print(f"completeness of 100,000 events: {took:.2f} s")  # noqa: T201 - a figure worth seeing with -s
-    assert took < 10

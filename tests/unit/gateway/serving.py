@@ -36,7 +36,7 @@ async def serving(app: FastAPI) -> AsyncIterator[str]:
 @asynccontextmanager
 async def caller(url: str, key: str = KEY) -> AsyncIterator[httpx.AsyncClient]:
     """A client of its own connections."""
-    async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=20) as opened:
+    async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=60) as opened:
         yield opened
 
 

@@ -34,7 +34,7 @@ async def test_who_waits_for_a_word_first_has_it_at_once(url: str, monkeypatch: 
     reader, writer = await asyncio.open_connection(place.hostname, place.port)
     head = f"POST /v1/search HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\ncontent-length: 99999999\r\n\r\n"
     writer.write(head.encode())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert (await reader.readline()).startswith(b"HTTP/1.1 413")
         # Silence ends the connection.
         assert b"payload_too_large" in await reader.read()
@@ -54,5 +54,5 @@ async def test_what_is_dropped_has_a_bound(url: str, monkeypatch: pytest.MonkeyP
     head = f"POST /v1/search HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\ncontent-length: 99999999999\r\n\r\n"
     writer.write(head.encode())
     with pytest.raises(ConnectionError):
-        await asyncio.wait_for(sent_until_cut_off(writer), 20)
+        await asyncio.wait_for(sent_until_cut_off(writer), 60)
     writer.close()

@@ -4,7 +4,6 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
-import httpx
 import pytest
 
 from infra.postgres.answers import Finished
@@ -156,11 +155,13 @@ async def test_its_id_leads_back_to_it_while_it_is_remembered(door: Door) -> Non
 
 
 async def test_who_hangs_up_and_repeats_finds_the_answer_going_on(door: Door) -> None:
-    door.connections.settings = door.connections.settings.model_copy(update={"return_grace_s": 0.3})
+    door.connections.settings = door.connections.settings.model_copy(update={"return_grace_s": 30})
     async with serving(door.app) as url, caller(url) as client:
-        with pytest.raises(httpx.ReadTimeout):
-            await client.post("/v1/chat/completions", json=COMPLETION, headers=KEYED, timeout=0.2)
+        leaving = asyncio.create_task(client.post("/v1/chat/completions", json=COMPLETION, headers=KEYED))
         request = await asked(door)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        await eventually(lambda: door.connections.errands.count)
         asking = asyncio.create_task(client.post("/v1/chat/completions", json=COMPLETION, headers=KEYED))
         await eventually(lambda: request.request_id in door.log.waiting and not door.connections.errands.count)
         assert cancels(door) == []

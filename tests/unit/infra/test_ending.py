@@ -19,7 +19,7 @@ async def test_a_loop_that_has_lost_a_cancel_is_ended_all_the_same() -> None:
 
     task = asyncio.create_task(loop())
     await lapse(0)
-    await asyncio.wait_for(end(task, again_s=0.01), 5)
+    await asyncio.wait_for(end(task, again_s=0.01), 60)
     assert task.cancelled()
     assert lost == 3
 
@@ -47,7 +47,7 @@ async def test_it_returns_whatever_the_tasks_ended_with() -> None:
     failed = asyncio.create_task(failing())
     await eventually(failed.done)
     waiting = asyncio.create_task(asyncio.Event().wait())
-    await asyncio.wait_for(end(failed, waiting), 5)
+    await asyncio.wait_for(end(failed, waiting), 60)
     await end()
     assert isinstance(failed.exception(), ValueError)
     assert waiting.cancelled()

@@ -2,10 +2,21 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from topics.catalogue import CATALOGUE, CHAT_REPLIES, CHAT_REQUESTS, DOCUMENTS, KIB, RAW_EVENTS, RECEIPTS, by_name
+from topics.catalogue import (
+    CATALOGUE,
+    CHAT_REPLIES,
+    CHAT_REQUESTS,
+    DOCUMENTS,
+    KIB,
+    RAW_EVENTS,
+    RECEIPTS,
+    Topic,
+    by_name,
+)
 from topics.plan import (
     AddPartitions,
     AlterConfigs,
@@ -64,9 +75,8 @@ def test_an_unordered_topic_gets_partitions() -> None:
 @pytest.mark.parametrize(
     ("topic", "partitions", "why"),
     [
-        (RAW_EVENTS, 3, "versions come from offsets"),
-        (DOCUMENTS, 3, "stale last value"),
-        (RECEIPTS, 9, "cannot remove"),
+        *((topic, topic.partitions - 1, topic.fixed_partitions) for topic in CATALOGUE if topic.fixed_partitions),
+        *((topic, topic.partitions + 6, "Kafka cannot remove partitions") for topic in CATALOGUE),
     ],
 )
 def test_partitions_that_would_break_order_are_refused(topic: object, partitions: int, why: str) -> None:
@@ -74,8 +84,18 @@ def test_partitions_that_would_break_order_are_refused(topic: object, partitions
     made = plan(CATALOGUE, held() | {name: of(name, partitions=partitions)}, ONE)
     assert made.changes == ()
     (refusal,) = made.refusals
-    assert refusal.topic == name
-    assert why in refusal.reason
+    assert (refusal.topic, refusal.reason) == (name, why)
+
+
+@pytest.mark.parametrize("topic", [topic for topic in CATALOGUE if not topic.fixed_partitions], ids=lambda t: t.name)
+def test_a_topic_that_declares_nothing_gets_more_partitions(topic: Topic[Any]) -> None:
+    more = replace(topic, partitions=topic.partitions + 3)
+    made = plan([more], {topic.name: of(topic.name)}, ONE)
+    assert made == Plan(changes=(AddPartitions(topic.name, topic.partitions, topic.partitions + 3),))
+    fixed = replace(more, fixed_partitions="its key stays where it is")
+    assert [each.reason for each in plan([fixed], {topic.name: of(topic.name)}, ONE).refusals] == [
+        "its key stays where it is"
+    ]
 
 
 def test_another_replication_is_refused_with_the_way_to_do_it() -> None:

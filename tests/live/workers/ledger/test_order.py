@@ -51,6 +51,20 @@ def sunk(workspace: str, outcome: str, after: int, version: int = 1) -> Step:
     return lambda pool: record_receipts([delivery(body)], pool)
 
 
+def talked(workspace: str, outcome: str, after: int, sink: str = "archivist") -> Step:
+    """What a sink says of the deletion of conversation 9."""
+    body = receipt(document("", workspace=workspace, version=4), sink).model_copy(
+        update={
+            "about": "conversation",
+            "document_id": UUID(int=9),
+            "outcome": outcome,
+            "at": AT + after * SECOND,
+            "event_id": event_id(workspace, "src_a", "d"),
+        }
+    )
+    return lambda pool: record_receipts([delivery(body)], pool)
+
+
 def written(workspace: str, text: str, version: int) -> Step:
     body = document(
         text, workspace=workspace, version=version, title=text, authors=(Author(name="Ann"),) if text else ()
@@ -126,6 +140,12 @@ HISTORIES: dict[str, Callable[[str], list[Step]]] = {
         sunk(w, "stale", 9, version=2),
         sunk(w, "applied", 12, version=2),
     ],
+    "a conversation deleted, told again": lambda w: [
+        talked(w, "applied", 5),
+        talked(w, "applied", 2),
+        talked(w, "stale", 1),
+        talked(w, "applied", 7, sink="answer_cache"),
+    ],
     "document ended by a deletion": lambda w: [
         written(w, "one", 1),
         written(w, "two", 2),
@@ -160,7 +180,7 @@ ENDS = {
     "a record redriven twice": "redriven",
 }
 
-TABLES = ("events", "receipts", "documents", "dead_letters", "letter_marks")
+TABLES = ("events", "receipts", "conversation_receipts", "documents", "dead_letters", "letter_marks")
 
 
 async def rows(pool: Pool, workspace: str) -> str:

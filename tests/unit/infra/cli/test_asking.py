@@ -8,6 +8,7 @@ import pytest
 from tests.unit.infra.cli.conftest import KEY, Door, Millrace
 
 EVENT = "11111111-1111-1111-1111-111111111111"
+LETTER = "33333333-3333-3333-3333-333333333333"
 CITATION = {
     "number": 1,
     "document_id": "22222222-2222-2222-2222-222222222222",
@@ -90,11 +91,13 @@ async def test_an_event_is_followed_to_its_end(millrace: Millrace, door: Door) -
 
 
 async def test_a_dead_event_ends_with_its_reason(millrace: Millrace, door: Door) -> None:
-    letters = [{"reason": "invalid_json", "detail": "unexpected end"}]
+    letter = {"letter_id": LETTER, "state": "open", "worker": "normalizer"}
+    letters = [{**letter, "reason": "invalid_json", "detail": "unexpected end"}]
     door.answer("GET", f"/v1/events/{EVENT}", (200, event("dead_lettered", dead_letters=letters)))
     result = await millrace("events", EVENT)
     assert result.exit_code == 1
     assert "dead letter: invalid_json: unexpected end" in result.stdout
+    assert f"letter {LETTER}  open, of normalizer" in result.stdout, "what a redrive is given"
     assert json.loads((await millrace("events", EVENT, "--json")).stdout)["state"] == "dead_lettered"
 
 

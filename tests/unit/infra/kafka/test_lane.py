@@ -236,8 +236,8 @@ async def test_closing_does_not_wait_for_a_dependency(tmp_path: Path) -> None:
     bench.script["a"] = [Transient("qdrant", "down", retry_after=0.01) for _ in range(10_000)]
     await bench.offer("a")
     await eventually(lambda: len(bench.calls) > 1)
-    async with asyncio.timeout(2):
-        await bench.lane.close(60)
+    async with asyncio.timeout(60):
+        await bench.lane.close(600)
     assert bench.lane.progress.committable is None
     assert bench.lane.failure is None
 
@@ -309,11 +309,11 @@ async def test_closing_gives_back_what_only_waits_at_once_and_lets_the_rest_fini
     bench.lane = Lane(PARTITION, subscription, bench.handling)
     await bench.offer("a", "b", "c")
     await eventually(lambda: bench.calls == [["a"]])
-    closing = asyncio.create_task(bench.lane.close(60))
+    closing = asyncio.create_task(bench.lane.close(600))
     await asyncio.sleep(0)
     turn.set()  # too late: the partition is being given up
     gate.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await closing
     assert bench.finished == ["a"]
     assert bench.lane.progress.committable == 1
@@ -335,7 +335,7 @@ async def test_taking_up_many_leaves_the_loop_to_others(tmp_path: Path) -> None:
 
     ticking = asyncio.create_task(tick())
     await bench.offer(*names)
-    await asyncio.wait_for(ticking, 10)
+    await asyncio.wait_for(ticking, 60)
     steps = [later - earlier for earlier, later in pairwise(begun_by_turn)]
     assert max(steps) <= 32
     gate.set()

@@ -7,7 +7,7 @@ from infra.redis.kept_answers import Changed, KeptAnswers
 from schemas.receipts import Receipt
 from tests.deliveries import delivery
 from tests.events import document, receipt
-from workers.forgetter.forget import changes
+from workers.forgetter.forget import changes, confirms
 from workers.forgetter.worker import forget
 
 KEPT = document("Text.", workspace="acme", version=3)
@@ -35,6 +35,13 @@ def test_deletions_count_by_the_ledger_and_by_each_index_and_versions_by_the_ind
 def test_a_deleted_conversation_counts_as_a_document_of_its_own() -> None:
     talk = receipt(GONE, "archivist", source="conversations", document_id=UUID(int=7))
     assert changes([talk]) == {"acme": [Changed(UUID(int=7), 4, deleted=True)]}
+
+
+def test_what_is_said_of_another_kind_of_thing_is_not_taken_for_a_deletion() -> None:
+    told = [receipt(GONE, "archivist", about="document"), receipt(GONE, "ledger", about="conversation")]
+    told.append(receipt(GONE, "embedder/main", about="conversation"))
+    assert changes(told) == {}
+    assert not any(confirms(each) for each in told)
 
 
 def test_a_receipt_of_an_event_alone_changes_nothing() -> None:

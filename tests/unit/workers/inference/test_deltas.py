@@ -110,7 +110,7 @@ async def test_the_end_is_not_held_up_by_a_broker_that_is_away(monkeypatch: pyte
     wire.hold = asyncio.Event()
     deltas = Deltas(wire, every_s=0, characters=1)
     deltas.add("a")
-    await asyncio.wait_for(deltas.end(), 1)
+    await asyncio.wait_for(deltas.end(), 60)
     await deltas.drop()
     assert deltas.sequence == 1  # the number that is under way is used up, once
 

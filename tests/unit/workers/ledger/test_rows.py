@@ -5,7 +5,14 @@ from schemas.documents import Author
 from schemas.ids import deterministic_id
 from tests.deliveries import delivery
 from tests.events import AT, document, raw_event, receipt
-from workers.ledger.rows import document_row, event_row, letter_row, normalised_row, receipt_row
+from workers.ledger.rows import (
+    conversation_receipt_row,
+    document_row,
+    event_row,
+    letter_row,
+    normalised_row,
+    receipt_row,
+)
 
 
 def test_an_accepted_event_keeps_its_coordinates() -> None:
@@ -40,6 +47,17 @@ def test_a_sinks_receipt_is_a_row() -> None:
         "applied",
         3,
     )
+
+
+def test_a_receipt_of_a_conversation_is_no_row_of_documents() -> None:
+    told = receipt(document("", version=5), "answer_cache", about="conversation", parts=3)
+    assert receipt_row(told) is None
+    row = conversation_receipt_row(told)
+    assert row is not None
+    assert (row.conversation_id, row.sink, row.version, row.parts) == (told.document_id, "answer_cache", 5, 3)
+    of_document = receipt(document("", version=5), "answer_cache")
+    assert conversation_receipt_row(of_document) is None
+    assert receipt_row(of_document) is not None
 
 
 def test_a_document_keeps_its_text_and_null_characters_keep_their_place() -> None:

@@ -170,7 +170,7 @@ async def test_a_cancel_ends_the_encoding_of_what_is_left() -> None:
     busy = asyncio.create_task(replied(many, encoder, turns, cancels))
     await eventually(lambda: encoder.begun)
     cancels.hear(ChatCancel(workspace=many.workspace, request_id=many.request_id))
-    reply = await asyncio.wait_for(busy, 1)
+    reply = await asyncio.wait_for(busy, 60)
     assert (reply.error and reply.error.code, encoder.begun) == ("cancelled", ["acme"])
     encoder.release.set()
     assert (await replied(asked("next", request_id=UUID(int=8)), encoder, turns, cancels)).error is None
