@@ -1,7 +1,8 @@
-"""The two retrieval collections of the data folder, as documents and judged questions.
+"""The retrieval collections of the data folder, as documents and judged questions.
 
 SciFact (BEIR's test split, 300 claims): CC BY-NC. LoCoMo (conversations 41 to 43, 529 questions of categories 1 to 4):
-CC BY-NC. They are read from MILLRACE_TEST_DATA and never committed.
+CC BY-NC. XQuAD in English (240 paragraphs, 1,190 questions): CC BY-SA. They are read from MILLRACE_TEST_DATA and never
+committed.
 """
 
 import csv
@@ -104,6 +105,57 @@ def _claims(folder: Path, sentences: Mapping[str, list[tuple[int, int]]]) -> Ite
                 if name in sentences
             }
             yield Judged("scifact", claim["text"], gains[claim["_id"]], evidence)
+
+
+def xquad(path: Path) -> Collection:
+    """Read XQuAD in English: one document per paragraph of Wikipedia, and the questions that it answers."""
+    documents, questions = [], []
+    for article in json.loads(path.read_text())["data"]:
+        for at, paragraph in enumerate(article["paragraphs"]):
+            name = f"{article['title']}/{at}"
+            documents.append(_document("xquad", name, paragraph["context"], whole=True))
+            questions += [Judged("xquad", asked["question"], {name: 1}) for asked in paragraph["qas"]]
+    return Collection("XQuAD", documents, {one.external_id: [] for one in documents}, questions)
+
+
+CODES = (
+    ("ERR-52445", "ERR-52446"), ("PPR-9087", "PPR-9078"), ("CVE-2031-40417", "CVE-2031-40471"), ("2.13.4", "2.13.14"),
+    ("v2.0.0-rc.1", "v2.0.0-rc.2"), ("ERR_GATE_TIMEOUT", "ERR_GATE_TIMEIN"), ("0x8007045D", "0x8007045E"),
+    ("weir_sync2.py", "weir_sync3.py"), ("/etc/weir/gate7.conf", "/etc/weir/gate8.conf"), ("b7f3e19c", "b7f3e19d"),
+    ("SKF-6204/2RS", "SKF-6205/2RS"), ("10.20.30.40", "10.20.30.41"), ("M8x40", "M8x45"), ("ZKX-88412", "ZKX-88421"),
+    ("550e8400-e29b-41d4-a716-446655440000", "550e8400-e29b-41d4-a716-446655440001"), ("4711-0815", "4711-0816"),
+    ("Übergabe_Müll-12", "Übergabe_Müll-13"), ("Ä-1107", "Ä-1170"), ("max_poll_records", "max_poll_bytes"),
+    ("sha-4f2a9c1", "sha-4f2a9c7"), ("AB12.CD34/EF56", "AB12.CD34/EF57"),
+    ("infra/kafka/lane2.py", "infra/kafka/lane3.py"), ("#52445", "#52446"), ("getHTTPResponse2", "getHTTPResponse3"),
+    ("00:1A:2B:3C:4D:5E", "00:1A:2B:3C:4D:5F"), ("INC0012345", "INC0012354"), ("RFC-9110", "RFC-9112"),
+    ("rel_2031-09-30", "rel_2031-09-29"), ("TS-4.7b", "TS-4.7c"), ("8F.22.01-A", "8F.22.01-B"),
+)  # fmt: skip
+"""Codes and their twins: what differs is one or two characters."""
+_CODED = ("What happened with {}?", "What does the note say about {}?", "Who dealt with {}?", "Is {} done?", "{}?")
+
+
+def codes() -> Collection:
+    """Return notes that differ by a code and by who wrote them, and a question about every other one of them."""
+    documents, sentences, questions = [], {}, []
+    keepers = ("Ilse", "Bruno", "Marta", "Otto", "Nadia", "Pavel", "Rosa", "Emil")
+    for at, pair in enumerate(CODES):
+        for side, code in enumerate(pair):
+            keeper = keepers[(2 * at + side) % len(keepers)]
+            spans, text = [], ""
+            for line in (
+                f"The shift leader looked through the list of the morning in hall {at % 7}.",
+                f"{keeper} has closed {code} after the second look, because the gate moved as it should.",
+                "The next round is in two weeks.",
+            ):
+                spans.append((len(text), len(text) + len(line)))
+                text += f"{line} "
+            name = f"note-{at}-{side}"
+            documents.append(_document("codes", name, text.strip(), whole=True, title=f"Note {2 * at + side}"))
+            sentences[name] = spans
+        form = _CODED[at % len(_CODED)]
+        evidence = {f"note-{at}-0": frozenset({sentences[f"note-{at}-0"][1]})}
+        questions.append(Judged("codes", form.format(pair[0]), {f"note-{at}-0": 1}, evidence))
+    return Collection("codes", documents, sentences, questions)
 
 
 def locomo(path: Path) -> Collection:

@@ -29,7 +29,8 @@ async def index_collection(client: AsyncQdrantClient, collection: Collection, en
     spans = sorted((external, *span) for external, own in collection.sentences.items() for span in own)
     texts = {version.external_id: version.text for version in collection.documents}
     dense = await vectors_of(encoder, [version.text_of(chunk) for version, chunk in places], cache, f"{name}-chunks")
-    told = await vectors_of(encoder, [texts[key][start:end] for key, start, end in spans], cache, f"{name}-sentences")
+    said = [texts[key][start:end] for key, start, end in spans]
+    told = await vectors_of(encoder, said, cache, f"{name}-sentences") if said else dense[:0]
     row = {span: at for at, span in enumerate(spans)}
     points = []
     for (version, chunk), own, vector in zip(places, within, dense, strict=True):

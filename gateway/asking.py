@@ -11,8 +11,9 @@ from gateway.problems import Code, Problem
 from gateway.settings import Purpose
 from infra.kafka.codec import new_envelope
 from infra.telemetry.tracing import inject
-from schemas.chat import ChatMessage, ChatReply, ChatRequest, Generation, Intent, SearchFilters
+from schemas.chat import ChatMessage, ChatReply, ChatRequest, Generation, Intent
 from schemas.event import now
+from schemas.filters import SearchFilters
 from schemas.ids import deterministic_id
 from topics.catalogue import CHAT_REQUESTS
 
@@ -133,13 +134,16 @@ async def ask(
     messages: Sequence[ChatMessage],
     top_k: int = 5,
     filters: SearchFilters | None = None,
+    group_size: int = 0,
 ) -> ChatReply:
-    """Ask and return the final reply.
+    """Ask and return the final reply; with a `group_size` of 1 or more `top_k` counts documents.
 
     Raises Problem(OVERLOADED) if it would be answered too late, Problem(DEADLINE_PASSED) without an answer in time, a
     problem for a reply that is an error, and Transient("kafka") if the question cannot be put on the log.
     """
     request = await question(held, workspace, purpose=purpose, messages=messages, top_k=top_k, filters=filters)
+    if group_size:
+        request = request.model_copy(update={"group_by": "document", "group_size": group_size})
     exchange = await begin(held, request)
     try:
         return await exchange.end()

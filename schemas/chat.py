@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import ConfigDict, Field
 
 from schemas.event import Event, Timestamp, Value, Version
+from schemas.filters import SearchFilters
 
 Role = Literal["system", "user", "assistant", "tool"]
 Intent = Literal["code", "reasoning", "general", "creative"]
@@ -49,20 +50,6 @@ class ChatMessage(Value):
     """Of the assistant: what it wanted called, maybe without a word of its own."""
     tool_call_id: str = ""
     """Of a tool: the call that it answers."""
-
-
-class SearchFilters(Value):
-    """What a search may return, beyond the workspace, which always applies. Empty means no restriction."""
-
-    sources: tuple[str, ...] = ()
-    connectors: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = ()
-    languages: tuple[str, ...] = ()
-    authors: tuple[str, ...] = ()
-    documents: tuple[UUID, ...] = ()
-    updated_from: Timestamp | None = None
-    updated_to: Timestamp | None = None
-    metadata: dict[str, str] = Field(default_factory=dict)
 
 
 class ReplyTo(Value):
@@ -107,6 +94,9 @@ class ChatRequest(Event):
     retrieve: bool = True
     top_k: int = Field(default=5, ge=1, le=100)
     filters: SearchFilters = SearchFilters()
+    group_by: Literal["", "document"] = ""
+    """`document`: `top_k` counts documents, of each of which `group_size` passages are given at the most."""
+    group_size: int = Field(default=1, ge=1, le=100)
     generation: Generation = Generation()
     purpose: Literal["chat", "query", "search"] = "chat"
     """`search` ends at the retriever with the passages; `query` (RAG) leaves no conversation behind."""

@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 
 from schemas.event import Event, Timestamp, Value, Version
 
-MetadataValue = str | int | float | bool | tuple[str, ...]
+Scalar = str | int | float | bool
+MetadataValue = Scalar | tuple[Scalar, ...]
 Operation = Literal["upsert", "delete"]
 
 

@@ -11,11 +11,11 @@ from schemas.chat import (
     Intent,
     PromptParts,
     ReplyError,
-    SearchFilters,
     ToolCall,
     Usage,
 )
 from schemas.event import Event, Timestamp, Value, Version
+from schemas.filters import SearchFilters
 
 
 class UsedChunk(Value):

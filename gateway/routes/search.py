@@ -1,23 +1,28 @@
 """Search, and questions answered from the sources."""
 
+from collections.abc import Sequence
 from time import perf_counter
-from typing import Annotated
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from gateway.asking import ask
 from gateway.auth import NEEDS_KEY, Caller
 from gateway.connections import Held
 from gateway.documenting import AUTHENTICATED, PUBLISHING, problems
 from gateway.problems import Code
-from schemas.chat import ChatMessage, ChatReply, Citation, Intent, Passage, SearchFilters
+from schemas.chat import ChatMessage, ChatReply, Citation, Intent, Passage
+from schemas.filters import SearchFilters
 
 router = APIRouter(tags=["search"], dependencies=[NEEDS_KEY])
 
 MAX_QUESTION = 8_000
 """Characters of a question to the sources alone; what is said in a chat may be `MAX_CONTENT` long."""
+
+MOST_GROUPED = 300
+"""Passages of a grouped search: they travel in one reply."""
 
 Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_QUESTION)]
 
@@ -66,10 +71,42 @@ class Query(BaseModel):
     filters: Filters = Field(default_factory=Filters)
 
 
+class SearchQuery(Query):
+    """What to look for. With `group_by: "document"` `top_k` counts documents."""
+
+    group_by: Literal["document"] | None = None
+    group_size: int | None = Field(default=None, ge=1, le=MOST_GROUPED)
+    """Passages of each document at the most, its best ones; 1 unless given."""
+
+    @model_validator(mode="after")
+    def _grouped(self) -> Self:
+        if self.group_size is not None and self.group_by is None:
+            raise ValueError("group_size says how many passages of a document: it needs group_by")
+        if self.top_k * (self.group_size or 1) > MOST_GROUPED:
+            raise ValueError(f"top_k times group_size is {MOST_GROUPED} at the most")
+        return self
+
+
+class Group(BaseModel):
+    """A document of a grouped search, and the numbers of its passages."""
+
+    document_id: UUID
+    version: int
+    title: str
+    url: str
+    source: str
+    score: float
+    """Of its best passage."""
+    passages: list[int]
+
+
 class Found(BaseModel):
     """Passages, best first. `document.text[start:end] == text` holds for each at its version."""
 
     passages: list[Passage]
+    """Where documents are counted, those of one document together, the document with the best passage first."""
+    groups: list[Group] | None = None
+    """The documents, where `group_by` asked for them."""
     took_ms: float
 
 
@@ -94,7 +131,7 @@ class Answer(BaseModel):
 
 
 @router.post("/v1/search", response_model=Found, responses=problems(*ASKING, Code.OVERLOADED))
-async def search(query: Query, caller: Caller, held: Held) -> Found:
+async def search(query: SearchQuery, caller: Caller, held: Held) -> Found:
     """Find passages."""
     started = perf_counter()
     reply = await ask(
@@ -104,8 +141,19 @@ async def search(query: Query, caller: Caller, held: Held) -> Found:
         messages=[ChatMessage(role="user", content=query.query)],
         top_k=query.top_k,
         filters=query.filters,
+        group_size=(query.group_size or 1) if query.group_by else 0,
     )
-    return Found(passages=list(reply.passages), took_ms=round((perf_counter() - started) * 1000, 1))
+    groups = groups_of(reply.passages) if query.group_by else None
+    return Found(passages=list(reply.passages), groups=groups, took_ms=round((perf_counter() - started) * 1000, 1))
+
+
+def groups_of(passages: Sequence[Passage]) -> list[Group]:
+    """Return the documents of passages, in their order."""
+    groups: dict[UUID, Group] = {}
+    for one in passages:
+        fields = one.model_dump(include={"document_id", "version", "title", "url", "source", "score"})
+        groups.setdefault(one.document_id, Group(**fields, passages=[])).passages.append(one.number)
+    return list(groups.values())
 
 
 @router.post("/v1/rag/query", response_model=Answer, responses=problems(*ASKING, Code.OVERLOADED))

@@ -6,7 +6,7 @@ tombstone. Every point has a `version`, because a point without one never satisf
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -201,6 +201,11 @@ def older_than(version: int) -> models.FieldCondition:
 def belongs_to(workspace: str, *conditions: Condition) -> models.Filter:
     """Filter: points of `workspace` that meet all `conditions`. Every read of an index starts from this."""
     return models.Filter(must=[equals(Key.WORKSPACE, workspace), *conditions])
+
+
+def without_documents(within: models.Filter, documents: Iterable[UUID]) -> models.Filter:
+    """Filter: what meets `within` and is of none of `documents`."""
+    return models.Filter(must=[within], must_not=[one_of(Key.DOCUMENT, [str(each) for each in documents])])
 
 
 def chunks_of(workspace: str, *conditions: Condition) -> models.Filter:

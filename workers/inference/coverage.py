@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping, Sequence, Set
 
+from infra.models.identifiers import is_code
+
 IN_SENTENCE = 1.0
 IN_PREVIOUS = 0.5
 IN_PASSAGE = 0.3
@@ -35,6 +37,15 @@ def passage_coverage(weights: Mapping[str, float], passage: Set[str], title: Set
     """Return the share, 0 to 1, of the question's terms, by their weight, that the passage or its title holds."""
     total = sum(weights.values())
     return sum(weight for term, weight in weights.items() if term in passage or term in title) / total if total else 0.0
+
+
+def identified(weights: Mapping[str, float], passage: Set[str], title: Set[str]) -> float:
+    """Return what the question's codes (`infra.models.identifiers.is_code`) say of a passage.
+
+    1 if it or its title holds them all, -1 if none, by their weights between; 0 for a question without one.
+    """
+    codes = {term: weight for term, weight in weights.items() if is_code(term)}
+    return 2 * passage_coverage(codes, passage, title) - 1 if sum(codes.values()) > 0 else 0.0
 
 
 _MONTHS = "january|february|march|april|may|june|july|august|september|october|november|december"

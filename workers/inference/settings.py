@@ -109,6 +109,8 @@ class ExtractiveSettings(Settings):
     """A second sentence is given if its score is at least this share of the first one's."""
     support_cosine: float = Field(default=8.0, alias="EXTRACTIVE_SUPPORT_COSINE")
     support_coverage: float = Field(default=6.0, alias="EXTRACTIVE_SUPPORT_COVERAGE")
+    support_identifier: float = Field(default=3.0, ge=0, alias="EXTRACTIVE_SUPPORT_IDENTIFIER")
+    """What a code that is named in the question weighs for a passage that holds it, and against one that does not."""
     support_bias: float = Field(default=-8.0, alias="EXTRACTIVE_SUPPORT_BIAS")
     abstain_below: float = Field(default=0.3, ge=0, le=1, alias="EXTRACTIVE_ABSTAIN_BELOW")
     message_kinds: Annotated[tuple[str, ...], NoDecode] = Field(

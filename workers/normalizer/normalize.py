@@ -157,7 +157,7 @@ def _metadata(metadata: Mapping[str, MetadataValue]) -> dict[str, MetadataValue]
         if isinstance(value, str):
             bounded = clean(value)[:_MAX_VALUE]
         elif isinstance(value, tuple):
-            bounded = tuple(clean(part)[:_MAX_VALUE] for part in value[:_MAX_LIST])
+            bounded = tuple(clean(part)[:_MAX_VALUE] if isinstance(part, str) else part for part in value[:_MAX_LIST])
         if bounded not in ("", ()):
             kept[one_line(name, _MAX_NAME)] = bounded
     return kept

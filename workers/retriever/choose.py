@@ -44,6 +44,21 @@ def choose(spans: Sequence[Span], heads: Mapping[UUID, Head], limit: int) -> lis
     return [span.point for span in chosen]
 
 
+def choose_grouped(spans: Sequence[Span], heads: Mapping[UUID, Head], limit: int, size: int) -> list[str]:
+    """Return the points of the best `size` passages of each of at most `limit` documents.
+
+    Documents stand in the order of their best passage, the passages of one together. Dropped is what `choose` drops.
+    """
+    groups: dict[UUID, list[Span]] = {}
+    for span in spans:
+        group = groups.get(span.document, [])
+        if len(group) == size or (not group and len(groups) == limit):
+            continue
+        if is_current(span.version, heads.get(span.document)) and not any(_repeats(span, other) for other in group):
+            groups.setdefault(span.document, group).append(span)
+    return [span.point for group in groups.values() for span in group]
+
+
 def _repeats(span: Span, other: Span) -> bool:
     if span.document != other.document:
         return False

@@ -8,11 +8,12 @@ from time import perf_counter
 from qdrant_client import AsyncQdrantClient
 
 from infra.models.encoder import Encoder, FloatArray
-from infra.models.sparse import query_vector, tokenise
+from infra.models.sparse import is_one_word, query_vector, tokenise
 from infra.postgres.indexes import Index
+from infra.qdrant.points import without_documents
 from infra.telemetry.metrics import Metric, observe
 from schemas.chat import ChatRequest, Passage
-from workers.retriever.choose import Span, choose
+from workers.retriever.choose import Span, choose, choose_grouped
 from workers.retriever.embed import QuestionEmbedder
 from workers.retriever.filters import searchable
 from workers.retriever.fuse import Candidate, fuse
@@ -23,6 +24,8 @@ from workers.retriever.store import Found, IndexReader
 
 MOST_TERMS = 24
 """Terms of a question whose weights are asked for: more come only from pasted text, where single terms matter less."""
+FURTHER_SEARCHES = 8
+"""Most searches for further documents where documents are counted; each finds some, and costs what a search costs."""
 SPARE = 2
 """Candidates looked at per passage wanted, so that replaced, deleted and repeated ones leave no gap."""
 
@@ -71,20 +74,38 @@ class Retriever:
         encoder = self._encoder_of(index)
         whole, vector, names = await self._understood(encoder, reader, request.workspace, question.searched)
         terms = list(dict.fromkeys(tokenise(question.searched)))[:MOST_TERMS]
-        found = await reader.search(
-            request.workspace,
-            searchable(request.workspace, request.filters),
-            dense=vector,
-            sparse=query_vector(question.searched),
-            terms=terms,
-            limit=max(self._settings.candidates, request.top_k),
-        )
+        limit = max(self._settings.candidates, request.top_k)
+        found = await self._found(reader, request, vector=vector, text=question.searched, terms=terms, limit=limit)
         passages, weights = await asyncio.gather(
-            self._passages(reader, request, self._ranked(found, names), found, vector),
+            self._passages(reader, request, self._ranked(question, found, names, limit), found, vector),
             reader.weights(request.workspace, terms, found.seen_weights),
         )
         observe(Metric.SEARCH_SECONDS, perf_counter() - started)
         return Retrieved(question, index.index_id, tuple(passages), weights, whole, encoder.model_id)
+
+    async def _found(
+        self,
+        reader: IndexReader,
+        request: ChatRequest,
+        *,
+        vector: FloatArray,
+        text: str,
+        terms: Sequence[str],
+        limit: int,
+    ) -> Found:
+        """Return the candidates. Where documents are counted, the search goes on behind those that are found: a large
+        document alone can fill both lists.
+        """
+        within, sparse = searchable(request.workspace, request.filters), query_vector(text)
+        found = await reader.search(request.workspace, within, dense=vector, sparse=sparse, terms=terms, limit=limit)
+        more = found
+        for _ in range(FURTHER_SEARCHES if request.group_by else 0):
+            if len(found.documents) >= SPARE * request.top_k or not more.is_cut(limit):
+                break
+            beyond = without_documents(within, found.documents)
+            more = await reader.search(request.workspace, beyond, dense=vector, sparse=sparse, terms=(), limit=limit)
+            found = found.with_more(more)
+        return found
 
     async def _understood(
         self, encoder: Encoder, reader: IndexReader, workspace: str, text: str
@@ -101,13 +122,16 @@ class Retriever:
         searched = whole if nameless == text else await self._embedder.embed(encoder, workspace, nameless)
         return whole, searched, names
 
-    def _ranked(self, found: Found, names: Sequence[str]) -> list[Candidate]:
+    def _ranked(self, question: Question, found: Found, names: Sequence[str], limit: int) -> list[Candidate]:
         named = set(names)
+        # A list of all that hold the one word asked for: who has it comes before who is merely like it.
+        word = 0 < len(found.sparse) < limit and is_one_word(question.searched)
         return fuse(
             found.dense,
             found.sparse,
+            limit=limit,
             by_named_author={point for point, authors in found.authors.items() if named & authors},
-            dense_weight=self._settings.dense_weight,
+            dense_weight=self._settings.word_dense_weight if word else self._settings.dense_weight,
             author_bonus=self._settings.author_bonus,
         )
 
@@ -128,11 +152,15 @@ class Retriever:
         )
         missing = [point for point in chosen if point not in payloads]
         payloads.update(await reader.payloads(request.workspace, missing, sentences=sentences))
-        return _numbered([candidate for candidate in ranked if candidate.point in chosen], payloads, vector)
+        by_point = {candidate.point: candidate for candidate in ranked}
+        return _numbered([by_point[point] for point in chosen], payloads, vector)
 
 
 async def _chosen(reader: IndexReader, request: ChatRequest, ranked: Sequence[Span]) -> list[str]:
     """Return the points of the passages, asking for no more heads than are likely to be needed."""
+    if request.group_by:
+        heads = await reader.heads(request.workspace, list({span.document for span in ranked}))
+        return choose_grouped(ranked, heads, request.top_k, request.group_size)
     looked_at = SPARE * request.top_k
     while True:
         spans = ranked[:looked_at]

@@ -34,6 +34,8 @@ class RetrieverSettings(Settings):
     """Length of the dense and of the sparse list that are fused."""
     dense_weight: float = Field(default=0.5, ge=0, le=1, alias="RETRIEVER_DENSE_WEIGHT")
     """Share of the dense list in the fused score; the sparse list has the rest."""
+    word_dense_weight: float = Field(default=0.05, ge=0, le=1, alias="RETRIEVER_WORD_DENSE_WEIGHT")
+    """The same for a question of one word, or one identifier, that fewer than `candidates` chunks hold."""
     author_bonus: float = Field(default=0.1, ge=0, le=1, alias="RETRIEVER_AUTHOR_BONUS")
     """Added to a candidate whose author the question names."""
     index_ttl_s: float = Field(default=5, ge=0, alias="RETRIEVER_INDEX_TTL_S")

@@ -31,6 +31,25 @@ class Found:
     seen_weights: dict[str, float] = field(default_factory=dict)
     """Inverse document frequencies of those terms that a chunk holds."""
 
+    @property
+    def documents(self) -> set[UUID]:
+        """The documents of all candidates."""
+        return {span.document for span in self.spans.values()}
+
+    def is_cut(self, limit: int) -> bool:
+        """Say whether a list that may hold `limit` points is full, so that there may be more."""
+        return len(self.dense) >= limit or len(self.sparse) >= limit
+
+    def with_more(self, more: "Found") -> "Found":
+        """Return these lists with those of a further search; the weights stay."""
+        return Found(
+            self.dense | more.dense,
+            self.sparse | more.sparse,
+            self.spans | more.spans,
+            self.authors | more.authors,
+            self.seen_weights,
+        )
+
 
 class IndexReader:
     """Reads one collection. Raises Transient or Permanent as `infra.qdrant.client` decides."""

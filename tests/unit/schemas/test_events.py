@@ -6,10 +6,10 @@ from uuid import uuid4
 import pytest
 from pydantic import ValidationError
 
-from schemas.chat import SearchFilters
 from schemas.dead_letters import Header
 from schemas.documents import Chunk, DocumentVersion
 from schemas.event import MAX_VERSION, now
+from schemas.filters import SearchFilters
 from schemas.raw import RawEvent
 from tests.events import AT, document, raw_event
 

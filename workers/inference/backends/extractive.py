@@ -20,7 +20,7 @@ from workers.inference.backends.backend import (
     silently,
 )
 from workers.inference.cite import citation_of, named
-from workers.inference.coverage import has_type, neighbour_coverage, passage_coverage
+from workers.inference.coverage import has_type, identified, neighbour_coverage, passage_coverage
 from workers.inference.settings import ExtractiveSettings
 
 SENTENCES = 2
@@ -39,6 +39,8 @@ class Candidate:
     """covN of the sentence."""
     passage_coverage: float
     has_type: bool
+    identified: float = 0.0
+    """What the question's codes say of the passage, -1 to 1."""
 
 
 class ExtractiveBackend:
@@ -96,7 +98,8 @@ def answer_from(prompt: ChatPrompt, settings: ExtractiveSettings) -> Answer:
     for candidate, score in ranked[1:]:
         if len(chosen) == SENTENCES or score < settings.second_at_least * first:
             break
-        if candidate.text.casefold() != best.text.casefold():
+        # Not from a passage that holds fewer of the codes asked for: it is about another one.
+        if candidate.text.casefold() != best.text.casefold() and candidate.identified >= best.identified:
             chosen.append(candidate)
     citations = tuple(citation_of(one.passage, one.sentence.start, one.sentence.end) for one in _in_order(chosen))
     return Answer(" ".join(map(_cited, citations)), citations, support=support)
@@ -108,7 +111,7 @@ def candidates_of(prompt: ChatPrompt, passages: Sequence[Passage]) -> list[Candi
     found: dict[tuple[UUID, int, int], Candidate] = {}
     for passage in passages:
         title, whole = frozenset(tokenise(passage.title)), frozenset(tokenise(passage.text))
-        covered = passage_coverage(weights, whole, title)
+        covered, coded = passage_coverage(weights, whole, title), identified(weights, whole, title)
         previous: frozenset[str] = frozenset()
         for sentence in passage.sentences:
             text = passage.text[max(0, sentence.start - passage.start) : sentence.end - passage.start]
@@ -118,7 +121,7 @@ def candidates_of(prompt: ChatPrompt, passages: Sequence[Passage]) -> list[Candi
             coverage = neighbour_coverage(weights, terms, previous, whole, title)
             typed = has_type(prompt.question, text)
             key = (passage.document_id, sentence.start, sentence.end)
-            found.setdefault(key, Candidate(passage, sentence, text, coverage, covered, typed))
+            found.setdefault(key, Candidate(passage, sentence, text, coverage, covered, typed, coded))
             previous = terms
     return list(found.values())
 
@@ -148,10 +151,15 @@ def rank(candidates: Sequence[Candidate], settings: ExtractiveSettings) -> list[
 
 
 def topical_support(best: Candidate, settings: ExtractiveSettings) -> float:
-    """Return p = sigmoid(8 cos + 6 covPassage - 8) of the best sentence: topical support, not correctness."""
+    """Return p = sigmoid(8 cos + 6 covPassage + 3 identified - 8) of the best sentence: topical support, no more.
+
+    An identifier in question and passage is evidence that neither the cosine (an encoder knows no codes) nor the
+    coverage (most words of such a question are not the passage's) has; one that the passage lacks is evidence against.
+    """
     logit = (
         settings.support_cosine * best.sentence.cosine
         + settings.support_coverage * best.passage_coverage
+        + settings.support_identifier * best.identified
         + settings.support_bias
     )
     return 1 / (1 + math.exp(-logit))

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from schemas.documents import Author, MetadataValue
+from schemas.documents import Author, MetadataValue, Scalar
 from schemas.raw import RawEvent
 from workers.normalizer.parse.parsed import Feed, Job, Limits, Parsed
 from workers.normalizer.sources.draft import THIS, Draft, Drafts, NotADocument
@@ -62,12 +62,12 @@ def sent_metadata(text: str) -> dict[str, MetadataValue]:
 
 
 def flat(values: dict[str, Any]) -> dict[str, MetadataValue]:
-    """Return `values` as metadata: scalars and lists of text as they are, deeper structures as JSON text."""
+    """Return `values` as metadata: scalars and lists of scalars as they are, deeper structures as JSON text."""
     kept: dict[str, MetadataValue] = {}
     for name, value in values.items():
-        if isinstance(value, str | int | float | bool):
+        if isinstance(value, Scalar):
             kept[name] = value
-        elif isinstance(value, list) and all(isinstance(each, str) for each in value):
+        elif isinstance(value, list) and all(isinstance(each, Scalar) for each in value):
             kept[name] = tuple(value)
         elif value is not None:
             kept[name] = orjson.dumps(value).decode()

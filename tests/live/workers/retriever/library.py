@@ -16,6 +16,8 @@ from workers.retriever.embed import QuestionEmbedder
 from workers.retriever.retrieve import Retrieved, Retriever
 from workers.retriever.settings import RetrieverSettings
 
+UPSERT = 50
+
 
 @dataclass
 class Library:
@@ -31,7 +33,8 @@ class Library:
         for version in versions:
             points.append(head_point(version))
             points.extend([chunk_point(version, encoded) for encoded in await self._encoded(version)])
-        await self.client.upsert(self.collection, points, wait=True)
+        for at in range(0, len(points), UPSERT):
+            await self.client.upsert(self.collection, points[at : at + UPSERT], wait=True)
 
     async def _encoded(self, version: DocumentVersion) -> list[EncodedChunk]:
         texts = [version.text_of(chunk) for chunk in version.chunks]

@@ -1,18 +1,24 @@
 """Retrieval on the real index engine with the real encoder."""
 
 import math
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
+from qdrant_client import AsyncQdrantClient
 
-from infra.errors import Permanent
-from schemas.chat import ChatMessage, SearchFilters
+from infra.models.encoder import Encoder
+from infra.qdrant.collections import ensure_collection
+from schemas.chat import ChatMessage
 from schemas.documents import Author, Chunk, DocumentVersion
+from schemas.filters import SearchFilters
 from schemas.ids import document_id
 from tests.chats import request
 from tests.events import document
 from tests.live.workers.retriever.library import Library, spans_of
+from workers.normalizer.sources.files import flat
+from workers.retriever.embed import QuestionEmbedder
 
 KEYS = "Secrets live in the vault. Signing keys are rotated every ninety days. Ask the platform team for access."
 MILL = "The old mill stands by the river. Its wheel was repaired in 1889 by the carpenter Anna Berg."
@@ -92,9 +98,96 @@ async def test_filters_hold(stocked: Library, filters: SearchFilters, names: set
     assert {passage.document_id for passage in passages} == {identity(name) for name in names}
 
 
-async def test_a_metadata_name_that_would_break_the_path_is_refused(stocked: Library) -> None:
-    with pytest.raises(Permanent, match="metadata"):
-        await stocked.passages("keys", filters=SearchFilters(metadata={'a".b': "x"}))
+ROWS: dict[str, dict[str, object]] = {
+    "a": {
+        "year": 2031, "level": 1.5, "draft": False, "team": "weir", "tags": ["x", "y"], "ver": "2.0",
+        "dotted.name": "d1", "due": "2031-03-01", "sizes": [1, 2], "big": 2**53 + 1,
+        "at": "2031-03-01T10:00:00+02:00", "no": "1",
+    },
+    "b": {
+        "year": 2030, "level": 2.5, "draft": True, "team": "mill", "tags": ["y", "z"], "ver": "2",
+        "dotted.name": "d2", "due": "2031-04-01", "sizes": [2, 3], "big": 2**53 + 2,
+        "at": "2031-03-01T23:30:00Z", "no": 1,
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+async def rows(client: AsyncQdrantClient, encoder: Encoder) -> AsyncIterator[Library]:
+    collection = f"rows-{uuid4().hex[:12]}"
+    await ensure_collection(client, collection, encoder.dimension)
+    opened = Library(client, collection, encoder, QuestionEmbedder())
+    await opened.add(*(written(f"The report {name}.", name, metadata=flat(row)) for name, row in ROWS.items()))
+    yield opened
+    await client.delete_collection(collection)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "names"),
+    [
+        ({"year": 2031}, "a"),
+        ({"year": "2031"}, "a"),
+        ({"year": 2031.0}, "a"),
+        ({"level": 1.5}, "a"),
+        ({"level": "1.5"}, "a"),
+        ({"draft": True}, "b"),
+        ({"draft": "true"}, "b"),
+        ({"draft": 1}, ""),
+        ({"tags": "z"}, "b"),
+        ({"tags": ["x", "z"]}, "ab"),
+        ({"team": ["weir", "mill"]}, "ab"),
+        ({"team": ["weir", 7]}, "a"),
+        ({"team": "Weir"}, ""),
+        ({"dotted.name": "d2"}, "b"),
+        ({"ver": "2"}, "b"),
+        ({"ver": "2.0"}, "a"),
+        ({"ver": 2}, ""),
+        ({"no": 1}, "b"),
+        ({"no": "1"}, "ab"),
+        ({"sizes": 3}, "b"),
+        ({"sizes": [1, 3]}, "ab"),
+        ({"big": 2**53 + 1}, "a"),
+        ({"nope": "1"}, ""),
+        ({"team": "weir", "year": "2030"}, ""),
+        ({"year": {"gte": 2031}}, "a"),
+        ({"year": {"gt": 2030, "lt": 2032}}, "a"),
+        ({"level": {"lte": 2}}, "a"),
+        ({"sizes": {"gt": 2}}, "b"),
+        ({"ver": {"gte": 0}}, ""),
+        ({"due": {"gte": "2031-03-01", "lt": "2031-04-01"}}, "a"),
+        ({"due": {"gt": "2031-03-01"}}, "b"),
+        ({"at": {"lte": "2031-03-01"}}, "ab"),
+        ({"at": {"lt": "2031-03-01T09:00:00"}}, "a"),
+        ({"at": {"gte": "2031-03-02T00:00:00+01:00"}}, "b"),
+        ({"team": {"gte": "2031-01-01"}}, ""),
+    ],
+)  # fmt: skip
+async def test_metadata_keeps_its_types(rows: Library, metadata: dict[str, object], names: str) -> None:
+    filters = SearchFilters.model_validate({"metadata": metadata})
+    passages = await rows.passages("the report", filters=filters)
+    assert {passage.document_id for passage in passages} == {identity(name) for name in names}
+
+
+async def test_top_k_may_count_documents(library: Library) -> None:
+    lines = [f"Paragraph {n} tells of the parvolite gate." for n in range(130)]
+    text = " ".join(lines)
+    chunks, at = [], 0
+    for n, line in enumerate(lines):
+        chunks.append(Chunk(ordinal=n, start=at, end=at + len(line)))
+        at += len(line) + 1
+    names = ("mill", "bread", "weir")
+    small = [written(f"Note {name} has a word on the parvolite gate and on {name}s.", name) for name in names]
+    await library.add(written(text, "keys", chunks=tuple(chunks)), *small)
+    alone = await library.passages("parvolite gate", purpose="search", top_k=4)
+    assert len({one.document_id for one in alone}) < 4
+    grouped = await library.passages("parvolite gate", purpose="search", top_k=4, group_by="document", group_size=2)
+    by_document = [one.document_id for one in grouped]
+    assert list(dict.fromkeys(by_document)) == sorted(set(by_document), key=by_document.index)
+    assert set(by_document) == {identity(name) for name in ("keys", *names)}
+    assert by_document.count(identity("keys")) == 2
+    assert [one.number for one in grouped] == [1, 2, 3, 4, 5]
+    firsts = [next(one.score for one in grouped if one.document_id == each) for each in dict.fromkeys(by_document)]
+    assert firsts == sorted(firsts, reverse=True)
 
 
 async def test_no_other_workspace_is_read(stocked: Library) -> None:

@@ -2,6 +2,7 @@ from collections import Counter
 
 import pytest
 
+from infra.models.identifiers import is_code
 from infra.models.sparse import (
     AUTHOR_WEIGHT,
     BODY_LENGTH,
@@ -11,6 +12,7 @@ from infra.models.sparse import (
     B,
     SparseTerms,
     document_vector,
+    is_one_word,
     query_vector,
     term_id,
     tokenise,
@@ -35,13 +37,29 @@ def test_words_are_lowered_stemmed_and_freed_of_stop_words() -> None:
         ("the getHTTPResponse method", "=gethttpresponse"),
         ("closes #431", "=#431"),
         ("sha256 of it", "=sha256"),
+        ("What happened with ERR-52445?", "=err-52445"),
+        ("ERR\u201152445's log", "=err-52445"),
+        ("https://host:8080/issues/ERR-52445?x=1", "=err-52445"),
+        ("part SKF-6204/2RS", "=skf-6204/2rs"),
+        ("0x8007045D", "=0x8007045d"),
+        ("550e8400-e29b-41d4-a716-446655440000", "=550e8400-e29b-41d4-a716-446655440000"),
+        ("see /etc/weir/gate.conf", "=etc/weir/gate.conf"),
+        ("see /etc/weir/gate.conf", "=gate.conf"),
+        ("Übergabe_Müll-12", "=übergabe_müll-12"),
+        ("STRASSE-12", "=strasse-12"),
+        ("Straße-12", "=strasse-12"),
+        ("in C++", "=c++"),
+        ("in C#", "=c#"),
+        ("std::vec2", "=std::vec2"),
     ],
 )
 def test_identifiers_are_kept_whole_beside_their_words(text: str, kept: str) -> None:
     assert kept in tokenise(text)
 
 
-@pytest.mark.parametrize("text", ["Kafka RELEASE notes", "the end.", "The U.S. economy", "12 apples", "e.g. this"])
+@pytest.mark.parametrize(
+    "text", ["Kafka RELEASE notes", "the end.", "The U.S. economy", "12 apples", "e.g. this", "well-known and/or"]
+)
 def test_plain_words_are_no_identifiers(text: str) -> None:
     assert not [term for term in tokenise(text) if term.startswith("=")]
 
@@ -66,6 +84,72 @@ def test_scripts_without_spaces_give_pairs() -> None:
 
 def test_a_curly_apostrophe_is_a_straight_one() -> None:
     assert tokenise("don\u2019t John\u2019s") == tokenise("don't John's") == ["john"]
+
+
+def test_a_word_is_found_without_its_accents() -> None:
+    assert {"clé", "cle"} <= set(tokenise("clé", "fr"))
+    assert set(tokenise("DEVERSOIR")) <= set(tokenise("déversoir"))
+    assert set(tokenise("strasse")) <= set(tokenise("Straße"))
+    assert tokenise("हिन्दी") == ["हिन्दी"]
+
+
+def test_particles_do_not_hide_a_korean_word() -> None:
+    assert set(tokenise("번역")) <= set(tokenise("번역을 부탁해"))
+
+
+def test_a_soft_hyphen_divides_no_word() -> None:
+    assert tokenise("water\u00admill") == tokenise("watermill")
+
+
+def test_a_word_as_it_is_written_counts_beside_its_stem_where_it_is_asked_for_alone() -> None:
+    once = weight_of("'mills", document_vector("mills and milling"))
+    assert once > 0
+    assert weight_of("'mills", query_vector("What is mills?")) == 1
+    assert weight_of("'mills", query_vector("mills near rivers")) == pytest.approx(1 / 9)
+    assert weight_of("'mill", document_vector("mills")) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "one"),
+    [
+        ("thermistorix", True),
+        ("What is thermistorix?", True),
+        ("What happened with ERR-52445?", False),
+        ("What is ERR-52445?", True),
+        ("the red mill", False),
+        ("水闸控制器", False),
+        ("the", False),
+    ],
+)
+def test_a_question_of_one_word(text: str, one: bool) -> None:
+    assert is_one_word(text) is one
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("ERR-52445", True),
+        ("2.13.4", True),
+        ("b7f3e19c", True),
+        ("4711-0815", True),
+        ("max_poll_records", True),
+        ("19th", False),
+        ("3.5", False),
+        ("2031-01-05", False),
+        ("1990-1995", False),
+        ("12:30", False),
+        ("2-point", False),
+        ("GitHub", False),
+        ("p53", False),
+    ],
+)
+def test_which_identifiers_name_one_thing(text: str, code: bool) -> None:
+    assert any(is_code(term) for term in tokenise(text)) is code
+
+
+@pytest.mark.parametrize("text", ["a-" * 20_000, "::" * 20_000 + "!", "a.b" * 20_000, "aB" * 20_000, "x_" * 20_000])
+def test_a_hostile_text_yields_few_identifiers(text: str) -> None:
+    assert len([term for term in tokenise(text) if term.startswith("=")]) < 2
 
 
 def test_no_text_has_no_terms() -> None:

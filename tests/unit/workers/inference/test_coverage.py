@@ -1,6 +1,6 @@
 import pytest
 
-from workers.inference.coverage import has_type, neighbour_coverage, passage_coverage
+from workers.inference.coverage import has_type, identified, neighbour_coverage, passage_coverage
 
 WEIGHTS = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}
 
@@ -39,3 +39,12 @@ def test_a_question_without_terms_covers_nothing() -> None:
 )
 def test_the_type_of_a_question_is_looked_for(question: str, sentence: str, typed: bool) -> None:
     assert has_type(question, sentence) is typed
+
+
+def test_codes_of_the_question_speak_for_a_passage_that_holds_them_and_against_one_that_does_not() -> None:
+    weights = {"happen": 1.0, "err": 2.0, "=err-52445": 3.0}
+    assert identified(weights, {"err", "=err-52445"}, set()) == 1.0
+    assert identified(weights, set(), {"=err-52445"}) == 1.0
+    assert identified(weights, {"err", "=err-52446"}, set()) == -1.0
+    assert identified({**weights, "=ppr-9087": 1.0}, {"=err-52445"}, set()) == pytest.approx(0.5)
+    assert identified({"happen": 1.0, "=19th": 2.0}, {"happen"}, set()) == 0.0

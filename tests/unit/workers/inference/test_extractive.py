@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -50,6 +51,13 @@ def test_support_by_hand() -> None:
         1 / (1 + math.exp(-(8 * 0.6 + 6 * 0.9 - 8)))
     )
     assert topical_support(candidate(cosine=0.5, coverage=2 / 3), SETTINGS) == pytest.approx(0.5)
+
+
+def test_a_code_in_question_and_passage_is_evidence() -> None:
+    known = replace(candidate(cosine=0.2, coverage=0.7), identified=1.0)
+    other = replace(candidate(cosine=0.8, coverage=0.4), identified=-1.0)
+    assert topical_support(known, SETTINGS) == pytest.approx(1 / (1 + math.exp(-(8 * 0.2 + 6 * 0.7 + 3 - 8))))
+    assert topical_support(other, SETTINGS) < SETTINGS.abstain_below < topical_support(known, SETTINGS)
 
 
 def test_coverage_counts_sentence_title_previous_and_passage() -> None:

@@ -2,11 +2,12 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
+from pydantic import ValidationError
 from qdrant_client import models
 
 from infra.errors import Permanent
 from infra.qdrant.points import chunks_of
-from schemas.chat import SearchFilters
+from schemas.filters import SearchFilters
 from workers.retriever.filters import searchable
 
 
@@ -50,28 +51,71 @@ def test_times_are_epoch_seconds_both_ends_included() -> None:
     assert condition.range == models.Range(lte=1_577_836_800.0)
 
 
+def meant(condition: models.Condition) -> object:
+    """Return a condition's value, or its bounds."""
+    assert isinstance(condition, models.FieldCondition)
+    assert condition.key == 'metadata."team"'
+    if isinstance(condition.match, models.MatchValue):
+        return condition.match.value
+    assert condition.range is not None
+    return condition.range.model_dump(exclude_none=True)
+
+
+def point(number: float) -> dict[str, float]:
+    return {"gte": number, "lte": number}
+
+
 @pytest.mark.parametrize(
     ("value", "alternatives"),
     [
         ("platform", ["platform"]),
-        ("12", ["12", 12]),
-        ("-3", ["-3", -3]),
+        ("12", ["12", point(12)]),
+        ("-3", ["-3", point(-3)]),
         ("True", ["True", True]),
-        ("1.5", ["1.5"]),
+        ("1.5", ["1.5", point(1.5)]),
+        ("1e3", ["1e3", point(1000)]),
         ("9" * 30, ["9" * 30]),
+        ("9" * 400, ["9" * 400]),
         ("²", ["²"]),
+        ("", [""]),
+        (12, [point(12)]),
+        (1.5, [point(1.5)]),
+        (True, [True]),
+        (2**53 + 1, [2**53 + 1]),
+        (["weir", 2031, False], ["weir", point(2031), False]),
     ],
 )
-def test_a_metadata_value_is_read_in_each_type_it_may_have(value: str, alternatives: list[object]) -> None:
+def test_a_metadata_value_matches_in_its_type_and_a_text_in_each_it_may_spell(
+    value: object, alternatives: list[object]
+) -> None:
     (condition,) = conditions(metadata={"team": value})[2:]
     assert isinstance(condition, models.Filter)
     assert isinstance(condition.should, list)
-    fields = [one for one in condition.should if isinstance(one, models.FieldCondition)]
-    assert {one.key for one in fields} == {'metadata."team"'}
-    assert [one.match.value for one in fields if isinstance(one.match, models.MatchValue)] == alternatives
+    assert [meant(one) for one in condition.should] == alternatives
+    assert all(type(meant(one)) is not int or meant(one) > 2**53 for one in condition.should)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "meaning"),
+    [
+        ({"gte": 3, "lt": 4.5}, {"gte": 3, "lt": 4.5}),
+        (
+            {"gte": "2031-01-05", "lte": "2031-01-06"},
+            {"gte": datetime(2031, 1, 5, tzinfo=UTC), "lte": datetime(2031, 1, 6, 23, 59, 59, 999_999, UTC)},
+        ),
+        ({"gt": "2031-01-05"}, {"gt": datetime(2031, 1, 5, 23, 59, 59, 999_999, UTC)}),
+        ({"lt": "2031-01-05T10:00:00"}, {"lt": datetime(2031, 1, 5, 10, tzinfo=UTC)}),
+        ({"lt": "2031-01-05T10:00:00+02:00"}, {"lt": datetime(2031, 1, 5, 8, tzinfo=UTC)}),
+    ],
+)
+def test_a_range_is_over_numbers_or_over_days_and_times(bounds: object, meaning: object) -> None:
+    (condition,) = conditions(metadata={"team": bounds})[2:]
+    assert meant(condition) == meaning
 
 
 @pytest.mark.parametrize("name", ["", 'a"b', "a\\b"])
 def test_a_metadata_name_that_no_path_holds_is_refused(name: str) -> None:
-    with pytest.raises(Permanent):
+    with pytest.raises(ValidationError, match="metadata name"):
         conditions(metadata={name: "x"})
+    with pytest.raises(Permanent):
+        searchable("acme", SearchFilters.model_construct(metadata={name: "x"}))
