@@ -16,8 +16,9 @@ from schemas.event import now
 from schemas.ids import deterministic_id
 from topics.catalogue import CHAT_REQUESTS
 
-MAX_CONTENT = 100_000
-"""Characters of one message. Most prompts hold less: that is refused, or cut, where the prompt is made."""
+MAX_CONTENT = 1_000_000
+"""Characters of one message; a tool may return a long file. Most prompts hold less: that is refused, or cut, where the
+prompt is made."""
 
 
 async def question(
