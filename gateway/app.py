@@ -10,7 +10,7 @@ from gateway import failures
 from gateway.auth import Authenticating
 from gateway.connections import Connections
 from gateway.documenting import Documented
-from gateway.middleware import Limiting, Observing
+from gateway.middleware import Limiting, Observing, Understanding
 from gateway.plain import Plain
 from gateway.routes import (
     answers,
@@ -97,4 +97,5 @@ def create_app(
     app.add_middleware(Authenticating)
     app.add_middleware(Limiting, settings=settings)
     app.add_middleware(Observing)
+    app.add_middleware(Understanding)
     return app

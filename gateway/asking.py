@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from uuid import UUID, uuid4
+from datetime import datetime
+from uuid import UUID
 
 from gateway.accepting import PRODUCER
 from gateway.connections import Connections
 from gateway.exchange import Exchange
 from gateway.problems import Code, Problem
 from gateway.settings import Purpose
+from infra.errors import Transient
 from infra.kafka.codec import new_envelope
+from infra.telemetry.logs import logger
 from infra.telemetry.tracing import inject
 from schemas.chat import ChatMessage, ChatReply, ChatRequest, Generation, Intent
 from schemas.event import now
@@ -17,8 +20,11 @@ from schemas.filters import SearchFilters
 from schemas.ids import deterministic_id
 from topics.catalogue import CHAT_REQUESTS
 
-MAX_CONTENT = 100_000
-"""Characters of one message. Most prompts hold less: that is refused, or cut, where the prompt is made."""
+log = logger(__name__)
+
+MAX_CONTENT = 1_000_000
+"""Characters of one message; a tool may return a long file. Most prompts hold less: that is refused, or cut, where the
+prompt is made."""
 
 
 async def question(
@@ -42,13 +48,16 @@ async def question(
 
     Raises Transient("kafka") if replies cannot be heard, Problem(CONVERSATION_NOT_FOUND) for a deleted conversation.
     """
-    await _check(held, workspace, conversation_id)
+    new = await _check(held, workspace, conversation_id)
     await held.replies.wait_ready(held.settings.publish_timeout_s)
     accepted_at = now()
     reply_to = held.replies.reply_to
-    request_id, begun = held.request_ids.issue(workspace, reply_to.partition, accepted_at), uuid4()
+    place = workspace, reply_to.partition, accepted_at
+    request_id, begun = held.request_ids.issue(*place), held.conversation_ids.issue(*place)
     if idempotency_key is not None:
         request_id, begun = ids_of(workspace, idempotency_key)
+    if new or (idempotency_key is not None and conversation_id is None):
+        await _begin(held, workspace, conversation_id or begun, accepted_at)
     return ChatRequest(
         workspace=workspace,
         request_id=request_id,
@@ -68,10 +77,25 @@ async def question(
     )
 
 
-async def _check(held: Connections, workspace: str, conversation_id: UUID | None) -> None:
-    """Refuse a conversation that was deleted: nothing is kept of it, and an answer in it would not be either."""
-    if conversation_id is not None and await held.is_deleted(workspace, conversation_id):
+async def _check(held: Connections, workspace: str, conversation_id: UUID | None) -> bool:
+    """Say whether the question begins a conversation under an id of the asker's own. Refuse one that was deleted:
+    nothing is kept of it, and an answer in it would not be either.
+    """
+    if conversation_id is None:
+        return False
+    deleted = await held.is_deleted(workspace, conversation_id)
+    if deleted:
         raise Problem(Code.CONVERSATION_NOT_FOUND)
+    return deleted is None
+
+
+async def _begin(held: Connections, workspace: str, conversation_id: UUID, at: datetime) -> None:
+    """Remember a conversation that its id does not tell of: it may be deleted before its first answer is archived."""
+    held.begun.note((workspace, conversation_id), at)
+    try:
+        await held.asked.begin(workspace, conversation_id, at)
+    except Transient as error:
+        log.warning("only this gateway knows of a conversation", dependency=error.dependency, cause=error.detail)
 
 
 def routed(request: ChatRequest, intent: Intent | None, *, cached: bool) -> ChatRequest:

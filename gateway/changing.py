@@ -1,6 +1,7 @@
 """Changes conversations: onto the log, then a bounded wait for the archivist, who alone writes them."""
 
 import asyncio
+from datetime import datetime
 from uuid import UUID, uuid4
 
 from gateway.accepting import PRODUCER
@@ -8,12 +9,33 @@ from gateway.connections import Connections
 from infra.errors import Transient
 from infra.kafka.codec import new_envelope
 from infra.postgres.conversations import is_applied
+from infra.telemetry.logs import logger
 from infra.telemetry.tracing import inject
 from schemas.conversations import ConversationChange
 from schemas.event import now
 from topics.catalogue import CONVERSATION_CHANGES
 
+log = logger(__name__)
+
 _LOOK_EVERY_S = 0.05
+
+
+async def begun_at(held: Connections, workspace: str, conversation_id: UUID) -> datetime | None:
+    """Return when a conversation was begun that nothing is archived of yet; None for one that is not known, or deleted.
+
+    Its id says so itself, or is remembered: here, and for all gateways beside the cache. Raises Transient.
+    """
+    if await held.is_deleted(workspace, conversation_id):
+        return None
+    issued = held.conversation_ids.read(workspace, conversation_id)
+    known = issued.at if issued else held.begun.at((workspace, conversation_id))
+    if known is not None:
+        return known
+    try:
+        return await held.asked.begun(workspace, conversation_id)
+    except Transient as error:
+        log.warning("other gateways' conversations are not known", dependency=error.dependency, cause=error.detail)
+        return None
 
 
 async def edit(

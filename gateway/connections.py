@@ -20,7 +20,7 @@ from gateway.auth import KeyCheck
 from gateway.errands import Errands
 from gateway.probes import Probe, State, ask_all, probes
 from gateway.queueing import Queue
-from gateway.recent import Recent
+from gateway.recent import Lately, Recent
 from gateway.request_ids import RequestIds
 from gateway.settings import Environment, GatewaySettings
 from infra.kafka.answers import Replies
@@ -125,6 +125,12 @@ class RemembersRequests(Protocol):
     async def visits(self, workspace: str, request_id: UUID) -> int:
         """Return how many have."""
 
+    async def begin(self, workspace: str, conversation_id: UUID, at: datetime) -> None:
+        """Keep that a conversation was begun."""
+
+    async def begun(self, workspace: str, conversation_id: UUID) -> datetime | None:
+        """Return when it was."""
+
 
 class Graph:
     """Opens the graph's driver when the first question comes: it weighs 33 MB, and most processes never ask."""
@@ -170,14 +176,17 @@ class Connections:
     queue: Queue = field(default_factory=Queue)
     """Without the workers' word it admits all."""
     errands: Errands = field(default_factory=Errands)
+    begun: Lately = field(default_factory=Lately)
+    """Conversations begun here under an id of the asker's own, by workspace and id."""
+    conversation_ids: RequestIds = field(init=False)
     keys: KeyCheck = field(init=False)
     admission: Admission = field(init=False)
     finished: Callable[[str, UUID], Awaitable[Finished | None]] = field(init=False)
     """Answers of a workspace by the ids of their requests."""
     turns_until: Callable[[str, UUID], Awaitable[Turns | None]] = field(init=False)
     """The conversation of a workspace up to the answer to a request."""
-    is_deleted: Callable[[str, UUID], Awaitable[bool]] = field(init=False)
-    """Whether a conversation of a workspace was deleted."""
+    is_deleted: Callable[[str, UUID], Awaitable[bool | None]] = field(init=False)
+    """Whether a conversation of a workspace was deleted; None if there is none."""
     sources: Recent[str, Source | None] = field(init=False)
     upload_sources: Recent[str, Source | None] = field(init=False)
     live_index: Recent[str, Index] = field(init=False)
@@ -192,12 +201,10 @@ class Connections:
             return await finished(self.pool, workspace, request_id)
 
         async def turns(workspace: str, request_id: UUID) -> Turns | None:
-            settings = self.settings
-            return await turns_until(
-                self.pool, workspace, request_id, settings.history_turns, settings.history_characters
-            )
+            most = self.settings.history_turns, self.settings.history_characters
+            return await turns_until(self.pool, workspace, request_id, *most)
 
-        async def deleted(workspace: str, conversation_id: UUID) -> bool:
+        async def deleted(workspace: str, conversation_id: UUID) -> bool | None:
             return await is_deleted(self.pool, workspace, conversation_id)
 
         async def find(source_id: str) -> Source | None:
@@ -212,6 +219,7 @@ class Connections:
         async def live_index(_: str) -> Index:
             return await live(self.pool)
 
+        self.conversation_ids = self.request_ids.of_conversations()
         self.admission = Admission(self.settings.event_rate, self.rates)
         self.finished = answered
         self.turns_until = turns

@@ -43,6 +43,8 @@ class Documented(FastAPI):
         return self.openapi_schema or {}
 
 
+NOT_DONE = (Code.UNSUPPORTED_PARAMETER, Code.UNSUPPORTED_CONTENT)
+"""What a route in OpenAI's shape may answer to wishes that nobody here can carry out."""
 AUTHENTICATED = (Code.MISSING_KEY, Code.INVALID_KEY, Code.DEPENDENCY_UNAVAILABLE)
 """What every route that needs a key may answer."""
 PUBLISHING = (Code.BROKER_UNAVAILABLE, Code.PAYLOAD_TOO_LARGE, Code.REQUEST_TIMEOUT)

@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from gateway.problems import Code, Problem, respond
+from gateway.problems import UNREADABLE, Code, Problem, not_offered, respond
 from infra.errors import Permanent, Transient
 from infra.telemetry.logs import logger
 from schemas.dead_letters import Reason
@@ -17,7 +17,10 @@ log = logger(__name__)
 
 Handler = Callable[[Request, Exception], Awaitable[Response]]
 
-_BRANCHES = frozenset({"str", "constrained-str", "int", "float", "bool", "NamedTool", "FlatChoice"})
+_BRANCHES = frozenset(
+    {"str", "constrained-str", "int", "float", "bool", "NamedTool", "NamedFunction", "AllowedTools"}
+    | {"FlatChoice", "FlatAllowed"}
+)
 _TAGS = frozenset({"message", "function_call", "function_call_output"})
 """Kinds of items in a list; a field of such a name stands in no list."""
 _BY_STATUS = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED}
@@ -38,7 +41,8 @@ async def _http(request: Request, error: Exception) -> Response:
     """Starlette's own: no route, wrong method, unreadable body."""
     assert isinstance(error, HTTPException)  # noqa: S101
     code = _BY_STATUS.get(error.status_code, Code.INVALID_REQUEST)
-    return respond(Problem(code, code.value.meaning, error.headers), request.scope)
+    detail = not_offered(request.scope["path"]) if code is Code.NOT_FOUND else ""
+    return respond(Problem(code, detail or code.value.meaning, error.headers), request.scope)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -50,8 +54,12 @@ def invalid(faults: Sequence[Any]) -> Problem:
     """Return the problem that names each fault of a pydantic validation; the input itself is not repeated."""
     if any(fault["type"] == "json_invalid" for fault in faults):
         return Problem(Code.INVALID_JSON)
-    errors = [{"pointer": _pointer(fault["loc"]), "detail": fault["msg"]} for fault in faults[:20]]
-    return Problem(Code.INVALID_REQUEST, errors=errors)
+    unreadable = [fault for fault in faults if fault["type"] == UNREADABLE]
+    errors = [
+        {"pointer": _pointer(fault["loc"]), "detail": fault["msg"].removeprefix("Value error, ")}
+        for fault in (unreadable or faults)[:20]
+    ]
+    return Problem(Code.UNSUPPORTED_CONTENT if unreadable else Code.INVALID_REQUEST, errors=errors)
 
 
 def _is_branch(part: str | int, before: str | int) -> bool:

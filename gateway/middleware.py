@@ -1,6 +1,7 @@
 """What surrounds every request: id, metrics, the last catch, limits. Plain ASGI: a request costs no extra task."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from time import perf_counter
 from uuid import uuid4
@@ -20,7 +21,59 @@ DROPPED_BYTES = 64 * 1024 * 1024
 """Most that is read of a refused body."""
 SILENCE_S = 2.0
 """A client that sends nothing for so long has read the answer, or never will."""
+_SLASHES = re.compile("//+")
+_OTHER_TYPES = ("/v1/hooks/", "/v1/documents")
+"""Where bodies of other types than JSON are taken."""
+_UNMEANT = frozenset({"", "application/x-www-form-urlencoded", "text/plain", "application/octet-stream"})
+"""Types that senders of JSON send without meaning them: none, curl's, a browser's, a library's for bytes."""
 _METHODS = frozenset({"GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS"})
+
+
+class Understanding:
+    """Reads a request as its sender means it, before anybody looks at it.
+
+    A slash too many in a path (an address that ends with one, joined to a path that begins with one) says nothing; HEAD
+    is a GET whose answer has no body (RFC 9110, 9.3.2); and a body without a type, or with the one that curl and HTML
+    forms send unasked, is JSON wherever nothing else is taken. Keys come in a header that no other site's page can have
+    a browser send, so that a type which needs no preflight opens no door.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        path = _SLASHES.sub("/", scope["path"])
+        path = path.rstrip("/") or "/"
+        # A copy: the server goes by what it was sent.
+        meant = {**scope, "path": path, "headers": _typed(path, scope)}
+        if scope["method"] == "HEAD":
+            meant, send = meant | {"method": "GET"}, _without_body(send)
+        try:
+            await self.app(meant, receive, send)
+        finally:
+            # For the spans, which are named outside.
+            if "route" in meant:
+                scope["route"] = meant["route"]
+
+
+def _without_body(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return sending
+
+
+def _typed(path: str, scope: Scope) -> list[tuple[bytes, bytes]]:
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    if scope["method"] not in ("POST", "PATCH") or not path.startswith("/v1/") or path.startswith(_OTHER_TYPES):
+        return headers
+    if Headers(raw=headers).get("content-type", "").partition(";")[0].strip().lower() not in _UNMEANT:
+        return headers
+    kept = [(name, value) for name, value in headers if name.lower() != b"content-type"]
+    return [*kept, (b"content-type", b"application/json")]
 
 
 class Observing:

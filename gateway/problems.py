@@ -19,8 +19,16 @@ COMPLETIONS_PATH = "/v1/chat/completions"
 MODELS_PATH = "/v1/models"
 EMBEDDINGS_PATH = "/v1/embeddings"
 RESPONSES_PATH = "/v1/responses"
-OPENAI_PATHS = (COMPLETIONS_PATH, MODELS_PATH, EMBEDDINGS_PATH, RESPONSES_PATH)
+NOT_OFFERED = (
+    *("/v1/completions", "/v1/edits", "/v1/engines", "/v1/moderations", "/v1/images", "/v1/videos", "/v1/audio"),
+    *("/v1/files", "/v1/uploads", "/v1/batches", "/v1/fine_tuning", "/v1/vector_stores", "/v1/assistants"),
+    *("/v1/threads", "/v1/realtime", "/v1/evals", "/v1/containers", "/v1/organization"),
+)
+"""What OpenAI's API has besides."""
+OPENAI_PATHS = (COMPLETIONS_PATH, MODELS_PATH, EMBEDDINGS_PATH, RESPONSES_PATH, *NOT_OFFERED)
 """Where OpenAI's clients call: errors have their shape."""
+UNREADABLE = "unsupported_content"
+"""Kind of a validation's fault: content that is no text."""
 REQUEST_ID = "request_id"
 """Where the observing middleware leaves the request's id in the ASGI scope's state."""
 
@@ -52,6 +60,7 @@ class Code(Enum):
         400, "Request rejected", "The model server finds fault with it; `detail` says with what."
     )
     UNSUPPORTED_PARAMETER = Meaning(400, "Not supported", "That field asks for what cannot be done here.")
+    UNSUPPORTED_CONTENT = Meaning(400, "Content not supported", "Only text can be read: no images, audio or files.")
     MISSING_KEY = Meaning(401, "API key missing", "Send `Authorization: Bearer mr_…`.")
     INVALID_KEY = Meaning(401, "API key not valid", "The key is malformed, unknown or revoked.")
     MISSING_SIGNATURE = Meaning(401, "Signature missing", "The webhook carries no signature, id or timestamp header.")
@@ -155,6 +164,13 @@ def invalid_field(pointer: str, detail: str) -> Problem:
     return Problem(Code.INVALID_REQUEST, errors=[{"pointer": pointer, "detail": detail}])
 
 
+def not_offered(path: str) -> str:
+    """Return what to say of a path of OpenAI's API that is not served here; empty for any other."""
+    if path.startswith(NOT_OFFERED):
+        return f"{path[:80]} is not offered here: ask at {COMPLETIONS_PATH}, {RESPONSES_PATH} or {EMBEDDINGS_PATH}"
+    return ""
+
+
 def respond(problem: Problem, scope: Scope) -> Response:
     """Return the response of `problem`: problem+json, or OpenAI's error body where OpenAI's clients call."""
     headers = dict(problem.headers or {})
@@ -188,6 +204,6 @@ def openai_error(problem: Problem) -> dict[str, Any]:
     status = problem.status_code
     kind = kinds.get(status, "invalid_request_error" if status < 500 else "server_error")  # noqa: PLR2004
     faults = problem.more.get("errors") or []
-    detail = "; ".join([problem.detail, *(f"{fault['pointer']}: {fault['detail']}" for fault in faults)])
+    detail = "; ".join(f"{fault['pointer']}: {fault['detail']}" for fault in faults) or problem.detail
     parameter = faults[0]["pointer"].lstrip("/").replace("/", ".") if faults else None
     return {"error": {"message": detail, "type": kind, "param": parameter, "code": problem.code.label}}

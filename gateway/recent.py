@@ -3,8 +3,10 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
+from datetime import datetime
 from time import monotonic
 from typing import Generic, TypeVar
+from uuid import UUID
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -56,3 +58,21 @@ class Recent(Generic[Key, Value]):
             del self._loading[key]
         if not task.cancelled():
             task.exception()  # read it: every waiter may have hung up
+
+
+class Lately:
+    """The times of the last things that happened, by their names; the oldest are forgotten."""
+
+    def __init__(self, most: int = MAX_ENTRIES) -> None:
+        self._most = most
+        self._times: dict[tuple[str, UUID], datetime] = {}
+
+    def note(self, name: tuple[str, UUID], at: datetime) -> None:
+        """Remember when it happened first."""
+        self._times.setdefault(name, at)
+        if len(self._times) > self._most:
+            del self._times[next(iter(self._times))]
+
+    def at(self, name: tuple[str, UUID]) -> datetime | None:
+        """Return when it happened, None if that is not known."""
+        return self._times.get(name)

@@ -9,6 +9,9 @@ asked for it, and none can have forgotten. It is an RFC 9562 version 8 UUID:
 The last is a truncated HMAC-SHA-256 over the workspace and the rest, under a key that all gateways share. It keeps
 ids of other workspaces and made-up ones from being looked for (each passes with 1 : 4 billion); what then is read from
 the log is checked for its workspace all the same.
+
+Ids of conversations that are begun here are made alike, under a key of their own: one can be deleted before anything of
+it has been archived.
 """
 
 import hmac
@@ -22,6 +25,7 @@ from uuid import UUID
 _VERSION = 8
 _VARIANT = 0b10
 _PURPOSE = b"millrace chat request id\x1f"
+_CONVERSATIONS = b"millrace conversation id\x1f"
 _MAC_BYTES = 4
 MAX_PARTITIONS = 1 << 12
 
@@ -37,13 +41,18 @@ class Issued:
 class RequestIds:
     """Makes ids under the first of the given keys, reads those of any: new key in front, old behind, to rotate."""
 
-    def __init__(self, keys: str) -> None:
+    def __init__(self, keys: str, purpose: bytes = _PURPOSE) -> None:
         """`keys`: one or more, comma-separated, as `MILLRACE_SECRET_KEY` has them. Raises ValueError without one."""
+        self._given = keys
         self._keys: Sequence[bytes] = [
-            sha256(_PURPOSE + key.strip().encode()).digest() for key in keys.split(",") if key.strip()
+            sha256(purpose + key.strip().encode()).digest() for key in keys.split(",") if key.strip()
         ]
         if not self._keys:
             raise ValueError("ids are made under a key")
+
+    def of_conversations(self) -> "RequestIds":
+        """Return those that make and read the ids of conversations: neither kind is taken for the other."""
+        return RequestIds(self._given, _CONVERSATIONS)
 
     def issue(self, workspace: str, partition: int, at: datetime) -> UUID:
         """Return a new id. Raises ValueError for a partition that it cannot hold."""

@@ -6,9 +6,9 @@ https://platform.openai.com/docs/api-reference/responses/object and …/response
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 
-from gateway.completing import DEFAULT_MODEL, CompletionSources, annotations, sources_of
+from gateway.completing import DEFAULT_MODEL, CompletionSources, Told, annotations, sources_of
 from gateway.exchange import Exchange
 from gateway.problems import Problem
 from gateway.streaming import event
@@ -106,7 +106,15 @@ class ResponseObject(Asked):
     model: str
     output: list[ResponseMessage | ResponseCall]
     usage: ResponseUsage | None = None
+    """Left out until it is known: OpenAI's schema has no null for it."""
     millrace: CompletionSources | None = Field(default=None, description="What OpenAI's shape has no room for.")
+
+    @model_serializer(mode="wrap")
+    def _without_unknown_usage(self, told: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        response: dict[str, Any] = told(self)
+        if self.usage is None:
+            response.pop("usage")
+        return response
 
 
 def response_id(request_id: UUID) -> str:
@@ -114,7 +122,7 @@ def response_id(request_id: UUID) -> str:
     return f"resp_{request_id}"
 
 
-def response_of(exchange: Exchange, asked: Asked, reply: ChatReply) -> ResponseObject:
+def response_of(exchange: Exchange, asked: Asked, reply: ChatReply, told: Told) -> ResponseObject:
     """Return a finished answer. One that broke off is told as failed, with what there is of it."""
     reason = _INCOMPLETE.get(reply.finish_reason)
     broke_off = reply.finish_reason == "error"
@@ -127,7 +135,7 @@ def response_of(exchange: Exchange, asked: Asked, reply: ChatReply) -> ResponseO
         error=ResponseFault(code="server_error", message="the answer broke off") if broke_off else None,
         incomplete_details={"reason": reason} if reason else None,
         model=reply.model or DEFAULT_MODEL,
-        output=_output(exchange, reply, "completed" if status == "completed" else "incomplete"),
+        output=_output(exchange, reply, "completed" if status == "completed" else "incomplete", told),
         usage=ResponseUsage(
             input_tokens=reply.usage.prompt_tokens,
             output_tokens=reply.usage.completion_tokens,
@@ -138,10 +146,10 @@ def response_of(exchange: Exchange, asked: Asked, reply: ChatReply) -> ResponseO
 
 
 def _output(
-    exchange: Exchange, reply: ChatReply, status: Literal["completed", "incomplete"]
+    exchange: Exchange, reply: ChatReply, status: Literal["completed", "incomplete"], told: Told
 ) -> list[ResponseMessage | ResponseCall]:
     """Return the words, if there are any or nothing else, and the calls."""
-    words = [_message(exchange, reply, status)] if reply.text or not reply.tool_calls else []
+    words = [_message(exchange, reply, status, told)] if reply.text or not reply.tool_calls else []
     calls = [
         ResponseCall(
             id=f"fc_{exchange.request_id}_{at}",
@@ -154,8 +162,11 @@ def _output(
     return [*words, *calls]
 
 
-def _message(exchange: Exchange, reply: ChatReply, status: Literal["completed", "incomplete"]) -> ResponseMessage:
-    cited = [ResponseAnnotation(**each.url_citation.model_dump()) for each in annotations(reply.text, reply.citations)]
+def _message(
+    exchange: Exchange, reply: ChatReply, status: Literal["completed", "incomplete"], told: Told
+) -> ResponseMessage:
+    found = annotations(reply.text, reply.citations, told.address)
+    cited = [ResponseAnnotation(**each.url_citation.model_dump()) for each in found]
     return ResponseMessage(
         id=_item_id(exchange), status=status, content=[ResponseText(text=reply.text, annotations=cited)]
     )
@@ -167,7 +178,8 @@ class ResponseEvents:
     Its events have no ids, as OpenAI's have none; `sequence_number` counts them.
     """
 
-    def __init__(self, exchange: Exchange, asked: Asked, model: str) -> None:
+    def __init__(self, exchange: Exchange, asked: Asked, model: str, told: Told) -> None:
+        self._told = told
         self._exchange = exchange
         self._begun = ResponseObject(
             **asked.model_dump(),
@@ -194,7 +206,7 @@ class ResponseEvents:
 
     def end(self, reply: ChatReply) -> bytes:
         """Return the end of each item, and of the response."""
-        response = response_of(self._exchange, self._asked, reply)
+        response = response_of(self._exchange, self._asked, reply, self._told)
         told = []
         for at, item in enumerate(response.output):
             told += self._message_told(item) if isinstance(item, ResponseMessage) else self._call_told(item, at)

@@ -33,7 +33,7 @@ class GatewaySettings(Settings):
     max_upload_bytes: int = Field(default=32 * MIB, ge=1024, alias="MILLRACE_MAX_BODY_BYTES")
     """Largest body of POST /v1/documents."""
     max_hook_bytes: int = Field(default=5 * MIB, ge=1024, alias="MILLRACE_MAX_HOOK_BYTES")
-    max_request_bytes: int = Field(default=MIB, ge=1024, alias="MILLRACE_MAX_REQUEST_BYTES")
+    max_request_bytes: int = Field(default=8 * MIB, ge=1024, alias="MILLRACE_MAX_REQUEST_BYTES")
     """Largest body of every other request."""
     body_timeout_s: float = Field(default=60, gt=0, alias="MILLRACE_BODY_TIMEOUT_S")
     """A client that has not sent its whole body by then is refused with 408."""

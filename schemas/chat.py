@@ -167,7 +167,9 @@ class PromptParts(Value):
     dropped_messages: int = 0
     """The oldest messages of the conversation, left out."""
     cut_question: bool = False
-    """The question was too long and lost its middle."""
+    """The question, or what was said right before it, was too long and lost its middle."""
+    cut_results: int = 0
+    """Results of functions that were too long and lost their middle."""
 
 
 class ChatPrompt(Event):
@@ -262,7 +264,7 @@ class ChatReply(Event):
     degraded: bool = False
     """Somebody other than the backend asked for has answered, or the answer broke off."""
     shortened: bool = False
-    """The question was too long for the prompt and lost its middle."""
+    """The question, or what a function returned for it, was too long for the prompt and lost its middle."""
     intent: Intent | None = None
     """What kind of question it was taken for; None where that was not asked."""
     support: float | None = None

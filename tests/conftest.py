@@ -20,6 +20,7 @@ from infra.local.stack import Stack
 from infra.local.state import ADDRESSES, Home, environment
 from infra.local.table import OWN, SERVERS
 from tests.live.telemetry.otlp_receiver import Receiver, receiving
+from tests.openai_schema.checking import checking
 
 REPOSITORY = Path(__file__).parents[1]
 # As it comes it draws every traceback with all its variables, which takes seconds.
@@ -52,6 +53,20 @@ class Servers:
         missing = [name for name in names if name in SERVERS and ADDRESSES[name][0] not in found]
         assert not missing, f"{self.home.root} runs no {', '.join(missing)}: `millrace up --no-workers` there"
         return found
+
+
+@pytest.fixture(scope="session")
+def _openai_faults() -> Iterator[list[str]]:
+    with checking() as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def openai_schema(_openai_faults: list[str]) -> Iterator[None]:
+    """Every answer in OpenAI's shape keeps to OpenAI's published schema, whatever else a test is about."""
+    yield
+    found, _openai_faults[:] = list(_openai_faults), []
+    assert not found, "\n".join(found[:20])
 
 
 @pytest.fixture(scope="session")

@@ -1,75 +1,55 @@
 """OpenAI's chat completions, answered from the sources."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.responses import Response
 
-from gateway.asking import MAX_CONTENT, question, routed
+from gateway.asking import question, routed
 from gateway.auth import NEEDS_KEY, Caller
-from gateway.calling import MAX_TOOLS, Tooled, check_calls
+from gateway.calling import Tooled
 from gateway.cancelling import letting_go
-from gateway.completing import DEFAULT_MODEL, Chunks, Completion, completion_of
+from gateway.completing import DEFAULT_MODEL, Chunks, Completion, Told, address_of, completion_of
 from gateway.connections import Connections, Held
-from gateway.documenting import EVENT_STREAM, problems
+from gateway.documenting import EVENT_STREAM, NOT_DONE, problems
 from gateway.exchange import unless_gone
 from gateway.json_values import JsonSchema, MostTokens, Seed
+from gateway.message_input import CompletionMessage, messages_of
 from gateway.opening import opened
 from gateway.plain import Way
-from gateway.problems import COMPLETIONS_PATH, invalid_field
+from gateway.problems import COMPLETIONS_PATH, Code, Problem, invalid_field
 from gateway.repeating import IdempotencyKey, begin_keyed
 from gateway.routes.search import ANSWERING, ASKING, Filters
-from schemas.chat import ChatMessage, ChatRequest, Generation, Intent, ToolCall
+from schemas.chat import ChatRequest, Generation, Intent
 
 router = APIRouter(tags=["chat"], dependencies=[NEEDS_KEY])
 
-MAX_MESSAGES = 200
+MAX_MESSAGES = 2_048
+"""OpenAI's own bound."""
+_LEAST_TOP_P = 1e-6
+"""Takes the likeliest token alone, as 0 does with OpenAI; model servers refuse 0 (vLLM: "top_p must be in (0, 1]")."""
 
 
-class TextPart(BaseModel):
-    """A part of a message; only text can be read."""
+NOT_HERE = {
+    "logprobs": "no backend is asked for probabilities: leave it out",
+    "top_logprobs": "no backend is asked for probabilities: leave it out",
+    "audio": "answers are text alone: leave it out",
+    "modalities": "answers are text alone: leave it out",
+}
+"""Fields whose neglect would change what the answer means, and what to do instead."""
 
-    type: Literal["text"]
-    text: str = Field(max_length=MAX_CONTENT)
 
-
-class CompletionMessage(BaseModel):
-    """A message of OpenAI's shape. `developer` is today's name of `system`."""
-
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: Annotated[str, Field(max_length=MAX_CONTENT)] | list[TextPart] | None = None
-    tool_calls: list[ToolCall] | None = Field(default=None, max_length=MAX_TOOLS)
-    """Of the assistant."""
-    tool_call_id: str | None = Field(default=None, max_length=200)
-    """Of a tool."""
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if self.content is None and not (self.role == "assistant" and self.tool_calls):
-            raise ValueError("only the assistant's message with tool_calls may have no content")
-        if self.tool_calls and self.role != "assistant":
-            raise ValueError("only the assistant's message has tool_calls")
-        if (self.role == "tool") != (self.tool_call_id is not None):
-            raise ValueError("tool_call_id belongs to each message of role tool, and to no other")
-        return self
-
-    def plain(self) -> ChatMessage:
-        """Return the message as the log carries it."""
-        content = self.content or ""
-        return ChatMessage(
-            role="system" if self.role == "developer" else self.role,
-            content=content if isinstance(content, str) else "\n".join(part.text for part in content),
-            tool_calls=tuple(self.tool_calls or ()),
-            tool_call_id=self.tool_call_id or "",
-        )
+def lowest_top_p(given: float | None) -> float | None:
+    """Return `top_p` as model servers take it."""
+    return given if given is None else max(given, _LEAST_TOP_P)
 
 
 class StreamOptions(BaseModel):
     """How a stream is told."""
 
-    include_usage: bool = False
+    include_usage: bool | None = False
     """A last chunk with the usage and no choices."""
 
 
@@ -80,7 +60,10 @@ class ResponseFormat(BaseModel):
     json_schema: JsonSchema | None = None
 
     def plain(self) -> dict[str, Any] | None:
-        """Return the form as the log carries it; text is no form."""
+        """Return the form as the log carries it; text is no form. Raises Problem for a schema that is not there."""
+        if self.type == "json_schema" and self.json_schema is None:
+            # Some servers fail at it, where they should refuse it.
+            raise invalid_field("/response_format/json_schema", "a form of this type has a schema")
         return None if self.type == "text" else self.model_dump(exclude_none=True)
 
 
@@ -120,35 +103,41 @@ class CompletionRequest(Tooled):
     temperature: float | None = Field(default=None, ge=0, le=2)
     max_tokens: MostTokens | None = None
     max_completion_tokens: MostTokens | None = None
-    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_p: float | None = Field(default=None, ge=0, le=1)
     seed: Seed | None = None
     stop: str | list[str] | None = None
+    logprobs: Any = None
+    top_logprobs: Any = None
+    audio: Any = None
+    modalities: list[str] | None = None
     response_format: ResponseFormat | None = None
     store: bool | None = None
     """False leaves no conversation behind, and no answer that others could be given. Otherwise it is kept: that is what
     conversations are made of here, whatever OpenAI's default."""
     millrace: Retrieval = Field(default_factory=Retrieval)
 
-    def plain(self) -> list[ChatMessage]:
-        """Return the messages. Raises Problem if the last one asks nothing, or answers no call of a tool."""
-        messages = [message.plain() for message in self.messages]
-        check_calls(messages)
-        last = len(messages) - 1
-        asked = max((at for at, message in enumerate(messages) if message.role == "user"), default=last)
-        if asked != last and messages[-1].role != "tool":
-            raise invalid_field(f"/messages/{last}", "the last message is the user's, or of role tool")
-        if messages[asked].role != "user" or not 0 < len(messages[asked].content.strip()) <= MAX_CONTENT:
-            raise invalid_field(f"/messages/{asked}", f"the user asks something, in 1 to {MAX_CONTENT} characters")
-        return messages
+    @field_validator("millrace", mode="before")
+    @classmethod
+    def _nothing_wished_for(cls, given: Any) -> Any:
+        return {} if given is None else given
+
+    def check(self) -> None:
+        """Raise Problem for what cannot be done here."""
+        asked = {name: getattr(self, name) for name in NOT_HERE}
+        asked["modalities"] = set(self.modalities or ()) - {"text"}
+        for name, value in asked.items():
+            if value:
+                raise Problem(Code.UNSUPPORTED_PARAMETER, errors=[{"pointer": f"/{name}", "detail": NOT_HERE[name]}])
 
     def generation(self) -> Generation:
         """Return the sampling limits, and the tools. Raises Problem."""
-        stop: Any = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
         generation = Generation(
             temperature=self.temperature,
             max_tokens=self.max_completion_tokens or self.max_tokens,
-            stop=tuple(stop),
-            top_p=self.top_p,
+            # An empty one stands at the beginning of every answer: OpenAI's clients mean none by it.
+            stop=tuple(each for each in stop if each),
+            top_p=lowest_top_p(self.top_p),
             seed=self.seed,
             response_format=self.response_format.plain() if self.response_format else None,
         )
@@ -158,7 +147,7 @@ class CompletionRequest(Tooled):
 @router.post(
     COMPLETIONS_PATH,
     response_model=Completion,
-    responses=problems(*ASKING, *ANSWERING) | {200: {"content": EVENT_STREAM}},
+    responses=problems(*ASKING, *ANSWERING, *NOT_DONE) | {200: {"content": EVENT_STREAM}},
 )
 async def complete(
     request: Request, wanted: CompletionRequest, caller: Caller, held: Held, idempotency_key: IdempotencyKey = None
@@ -167,13 +156,15 @@ async def complete(
 
     A client that hangs up before the end cancels the answer.
     """
+    wanted.check()
     asked = await _asked(held, caller.workspace, wanted, idempotency_key)
     exchange = await begin_keyed(held, asked, idempotency_key, request.scope["path"], wanted)
+    told = Told(address_of(request), by_functions=wanted.by_functions)
     if wanted.stream:
-        usage = wanted.stream_options is not None and wanted.stream_options.include_usage
-        return await opened(request, held, exchange, Chunks(exchange, wanted.model, include_usage=usage))
+        usage = wanted.stream_options is not None and bool(wanted.stream_options.include_usage)
+        return await opened(request, held, exchange, Chunks(exchange, wanted.model, told, include_usage=usage))
     with letting_go(held, exchange):
-        return completion_of(exchange, await unless_gone(request.receive, exchange.end()))
+        return completion_of(exchange, await unless_gone(request.receive, exchange.end()), told)
 
 
 PLAIN = Way(COMPLETIONS_PATH, CompletionRequest, complete)
@@ -185,7 +176,7 @@ async def _asked(held: Connections, workspace: str, wanted: CompletionRequest, k
         workspace,
         # A query is answered like a chat, and leaves nothing behind.
         purpose="query" if wanted.store is False else "chat",
-        messages=wanted.plain(),
+        messages=messages_of(wanted.messages),
         model="" if wanted.model == DEFAULT_MODEL else wanted.model,
         generation=wanted.generation(),
         stream=bool(wanted.stream),

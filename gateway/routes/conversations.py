@@ -178,13 +178,17 @@ async def read_messages(
 async def edit_conversation(
     conversation_id: UUID, wanted: Edit, caller: Caller, held: Held, response: Response
 ) -> ConversationShown:
-    """Rename a conversation, move it into the archive, or bring it back; 202 if that takes longer than usual."""
+    """Rename a conversation, move it into the archive, or bring it back; 202 if that takes longer than usual, and for
+    one whose first answer is still being written.
+    """
     await held.admission.admit(caller.workspace)
-    before = ConversationShown.model_validate(await _conversation(held, caller.workspace, conversation_id))
-    change = wanted.model_dump(exclude_none=True)
     place = (held, caller.workspace, conversation_id)
+    before = await _present(*place)
+    change = wanted.model_dump(exclude_none=True)
     if await changing.edit(*place, title=wanted.title, archived=wanted.archived, by=caller.key_id):
-        return ConversationShown.model_validate(await _conversation(*place))
+        after = await find_conversation(held.pool, caller.workspace, conversation_id)
+        if after is not None:
+            return ConversationShown.model_validate(after)
     response.status_code = 202
     return before.model_copy(update=change)
 
@@ -196,9 +200,9 @@ async def edit_conversation(
     responses=problems(*_MAY_FAIL, Code.BROKER_UNAVAILABLE, Code.TOO_MANY_EVENTS),
 )
 async def delete_conversation(conversation_id: UUID, caller: Caller, held: Held) -> AcceptedChange:
-    """Delete a conversation with all that was said in it; its receipts tell when that is done."""
+    """Delete a conversation with all that was and is being said in it; its receipts tell when that is done."""
     await held.admission.admit(caller.workspace)
-    await _conversation(held, caller.workspace, conversation_id)
+    await _present(held, caller.workspace, conversation_id)
     return AcceptedChange(event_id=await changing.delete(held, caller.workspace, conversation_id, caller.key_id))
 
 
@@ -259,6 +263,19 @@ async def _conversation(held: Connections, workspace: str, conversation_id: UUID
     if found is None:
         raise Problem(Code.CONVERSATION_NOT_FOUND)
     return found
+
+
+async def _present(held: Connections, workspace: str, conversation_id: UUID) -> ConversationShown:
+    """Return a conversation, also one whose first answer is on its way. Raises Problem(CONVERSATION_NOT_FOUND)."""
+    found = await find_conversation(held.pool, workspace, conversation_id)
+    if found is not None:
+        return ConversationShown.model_validate(found)
+    at = await changing.begun_at(held, workspace, conversation_id)
+    if at is None:
+        raise Problem(Code.CONVERSATION_NOT_FOUND)
+    return ConversationShown(
+        conversation_id=conversation_id, title="", created_at=at, updated_at=at, messages=0, archived=False
+    )
 
 
 def _conversation_place(parts: list[Any]) -> tuple[datetime, UUID]:

@@ -4,26 +4,27 @@ from typing import Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.responses import Response
 
 from gateway.asking import MAX_CONTENT, question, routed
 from gateway.auth import NEEDS_KEY, Caller
 from gateway.calling import check_calls
 from gateway.cancelling import letting_go
-from gateway.completing import DEFAULT_MODEL
+from gateway.completing import DEFAULT_MODEL, Told, address_of
 from gateway.connections import Connections, Held
 from gateway.continuing import continued
-from gateway.documenting import EVENT_STREAM, problems
+from gateway.documenting import EVENT_STREAM, NOT_DONE, problems
 from gateway.exchange import unless_gone
 from gateway.json_values import JsonSchema, MostTokens
+from gateway.message_input import asking
 from gateway.opening import opened
 from gateway.plain import Way
 from gateway.problems import RESPONSES_PATH, Code, Problem, invalid_field
 from gateway.repeating import IdempotencyKey, begin_keyed
 from gateway.responding import Asked, ResponseEvents, ResponseObject, response_of
-from gateway.response_input import Input, ResponseTools, messages_of
-from gateway.routes.completions import Retrieval
+from gateway.response_input import Input, InputMessage, InputResult, ResponseTools, messages_of
+from gateway.routes.completions import Retrieval, lowest_top_p
 from gateway.routes.search import ANSWERING, ASKING
 from infra.postgres.turns import Turns
 from schemas.chat import ChatMessage, ChatRequest, Generation
@@ -34,7 +35,7 @@ _NOT_HERE = {
     "background": "a response is waited for or streamed; what became of it tells GET /v1/chat/{id}",
     "conversation": "go on with previous_response_id, or name millrace.conversation_id",
     "prompt": "no prompts are stored here: send instructions and input",
-    "top_logprobs": "no backend is asked for probabilities",
+    "top_logprobs": "no backend is asked for probabilities: leave it out",
 }
 """Fields whose neglect would change what the answer means, and what to do instead."""
 
@@ -62,7 +63,8 @@ class TextFormat(BaseModel):
 class TextOptions(BaseModel):
     """How the answer is written."""
 
-    format: TextFormat = TextFormat(type="text")
+    format: TextFormat | None = None
+    """None is text."""
 
 
 class ResponseRequest(ResponseTools):
@@ -85,14 +87,24 @@ class ResponseRequest(ResponseTools):
     """False leaves no conversation behind: such a response cannot be gone on from."""
     max_output_tokens: MostTokens | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
-    top_p: float | None = Field(default=None, gt=0, le=1)
-    text: TextOptions = TextOptions()
+    top_p: float | None = Field(default=None, ge=0, le=1)
+    text: TextOptions | None = None
     metadata: dict[str, str] | None = Field(default=None, max_length=16)
     background: Any = None
     conversation: Any = None
     prompt: Any = None
     top_logprobs: Any = None
     millrace: Retrieval = Field(default_factory=Retrieval)
+
+    @field_validator("millrace", mode="before")
+    @classmethod
+    def _nothing_wished_for(cls, given: Any) -> Any:
+        return {} if given is None else given
+
+    @property
+    def form(self) -> TextFormat:
+        """The form of the answer."""
+        return (self.text and self.text.format) or TextFormat(type="text")
 
     def check(self) -> None:
         """Raise Problem for what cannot be done here."""
@@ -101,14 +113,9 @@ class ResponseRequest(ResponseTools):
                 raise Problem(Code.UNSUPPORTED_PARAMETER, errors=[{"pointer": f"/{name}", "detail": instead}])
         if self.previous_response_id is not None and self.millrace.conversation_id is not None:
             raise invalid_field("/millrace/conversation_id", "previous_response_id names the conversation already")
-        messages = messages_of(self.input)
-        check_calls(messages, "input")
-        asked = max((at for at, message in enumerate(messages) if message.role == "user"), default=-1)
-        last = f"/input/{len(self.input) - 1}"
-        if messages[-1].role not in ("user", "tool"):
-            raise invalid_field(last, "the last item is the user's message, or what a function returned")
-        if asked < 0 or not 0 < len(messages[asked].content.strip()) <= MAX_CONTENT:
-            raise invalid_field(last, f"the user asks something, in 1 to {MAX_CONTENT} characters")
+        for at, item in enumerate(self.input):
+            if isinstance(item, InputMessage | InputResult) and len(messages_of([item])[0].content) > MAX_CONTENT:
+                raise invalid_field(f"/input/{at}", f"a message has at most {MAX_CONTENT} characters")
 
     def previous(self) -> UUID | None:
         """Return the request whose answer is gone on from. Raises Problem if the id is none of ours."""
@@ -119,18 +126,26 @@ class ResponseRequest(ResponseTools):
         except ValueError as error:
             raise _unknown() from error
 
+    def said(self) -> list[ChatMessage]:
+        """Return the input, one message of it the user's. Raises Problem for calls without results, and where nothing
+        is asked.
+        """
+        messages = messages_of(self.input)
+        check_calls(messages, "input")
+        return asking(messages, "input")
+
     def messages(self, earlier: Turns | None) -> list[ChatMessage]:
-        """Return the instructions, the conversation so far, and the input."""
+        """Return the instructions, the conversation so far, and the input. Raises as `said`."""
         told = [ChatMessage(role="system", content=self.instructions)] if self.instructions else []
-        return [*told, *(earlier.messages if earlier else ()), *messages_of(self.input)]
+        return [*told, *(earlier.messages if earlier else ()), *self.said()]
 
     def generation(self) -> Generation:
         """Return the sampling limits, and the tools. Raises Problem."""
         generation = Generation(
             temperature=self.temperature,
             max_tokens=self.max_output_tokens,
-            top_p=self.top_p,
-            response_format=self.text.format.plain(),
+            top_p=lowest_top_p(self.top_p),
+            response_format=self.form.plain(),
         )
         return self.with_tools(generation)
 
@@ -144,7 +159,7 @@ class ResponseRequest(ResponseTools):
             previous_response_id=self.previous_response_id,
             store=self.store is not False,
             temperature=self.temperature,
-            text=self.text.model_dump(exclude_none=True),
+            text={"format": self.form.model_dump(exclude_none=True)},
             top_p=self.top_p,
             parallel_tool_calls=self.parallel_tool_calls is not False,
             tool_choice=choice.model_dump() if isinstance(choice, BaseModel) else choice or "auto",
@@ -155,8 +170,7 @@ class ResponseRequest(ResponseTools):
 @router.post(
     RESPONSES_PATH,
     response_model=ResponseObject,
-    responses=problems(*ASKING, *ANSWERING, Code.UNSUPPORTED_PARAMETER, Code.REQUEST_NOT_FOUND)
-    | {200: {"content": EVENT_STREAM}},
+    responses=problems(*ASKING, *ANSWERING, *NOT_DONE, Code.REQUEST_NOT_FOUND) | {200: {"content": EVENT_STREAM}},
 )
 async def respond(
     request: Request, wanted: ResponseRequest, caller: Caller, held: Held, idempotency_key: IdempotencyKey = None
@@ -165,10 +179,11 @@ async def respond(
     wanted.check()
     asked = await _asked(held, caller.workspace, wanted, idempotency_key)
     exchange = await begin_keyed(held, asked, idempotency_key, request.scope["path"], wanted)
+    told = Told(address_of(request))
     if wanted.stream:
-        return await opened(request, held, exchange, ResponseEvents(exchange, wanted.asked(), wanted.model))
+        return await opened(request, held, exchange, ResponseEvents(exchange, wanted.asked(), wanted.model, told))
     with letting_go(held, exchange):
-        return response_of(exchange, wanted.asked(), await unless_gone(request.receive, exchange.end()))
+        return response_of(exchange, wanted.asked(), await unless_gone(request.receive, exchange.end()), told)
 
 
 PLAIN = Way(RESPONSES_PATH, ResponseRequest, respond)

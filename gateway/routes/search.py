@@ -124,7 +124,7 @@ class Answer(BaseModel):
     finish_reason: str
     """`stop`, `length` where it is as long as it may be, `error` where it broke off, or the model server's word."""
     shortened: bool
-    """Whether the question was too long for the prompt and lost its middle."""
+    """Whether the question, or what a function returned for it, was too long for the prompt and lost its middle."""
     intent: Intent | None
     """What kind of question it was taken for; null where that was not asked."""
     request_id: UUID

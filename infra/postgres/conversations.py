@@ -96,15 +96,17 @@ async def find_conversation(
 
 
 @translated
-async def is_deleted(pool: "asyncpg.Pool[asyncpg.Record]", workspace: str, conversation_id: UUID) -> bool:
-    """Say whether `workspace` had a conversation of that id and deleted it. Raises Transient."""
-    return bool(
-        await pool.fetchval(
-            "select deleted_at is not null from conversations where workspace = $1 and conversation_id = $2",
-            workspace,
-            conversation_id,
-        )
+async def is_deleted(pool: "asyncpg.Pool[asyncpg.Record]", workspace: str, conversation_id: UUID) -> bool | None:
+    """Say whether `workspace` had a conversation of that id and deleted it; None if it has had none so far.
+
+    Raises Transient.
+    """
+    deleted: bool | None = await pool.fetchval(
+        "select deleted_at is not null from conversations where workspace = $1 and conversation_id = $2",
+        workspace,
+        conversation_id,
     )
+    return deleted
 
 
 @translated

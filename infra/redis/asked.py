@@ -14,7 +14,8 @@ from infra.redis.client import translating
 
 PREFIX = "millrace:asked:1"
 VISITS_PREFIX = "millrace:visits:1"
-"""Both end in the layout's version."""
+BEGUN_PREFIX = "millrace:begun:1"
+"""Each ends in the layout's version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,18 @@ class AskedRequests:
         """Return how many clients have come back to the request."""
         async with translating():
             return int(await self._client.get(_key(VISITS_PREFIX, workspace, request_id)) or 0)
+
+    async def begin(self, workspace: str, conversation_id: UUID, at: datetime) -> None:
+        """Keep that a conversation was begun under an id of the asker's own; of several times the first counts."""
+        name = _key(BEGUN_PREFIX, workspace, conversation_id)
+        async with translating():
+            await self._client.set(name, at.isoformat(), nx=True, ex=self._ttl_s)
+
+    async def begun(self, workspace: str, conversation_id: UUID) -> datetime | None:
+        """Return when such a conversation was begun, None if that is not known."""
+        async with translating():
+            kept = await self._client.get(_key(BEGUN_PREFIX, workspace, conversation_id))
+        return datetime.fromisoformat(kept.decode()) if isinstance(kept, bytes) else None
 
 
 def _key(prefix: str, workspace: str, request_id: UUID) -> str:

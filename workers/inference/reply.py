@@ -37,7 +37,7 @@ def reply_of(prompt: ChatPrompt, outcome: Outcome, sequence: int = 0) -> ChatRep
         model=outcome.model,
         served_by=outcome.served_by,
         degraded=outcome.degraded,
-        shortened=prompt.parts is not None and prompt.parts.cut_question,
+        shortened=prompt.parts is not None and (prompt.parts.cut_question or prompt.parts.cut_results > 0),
         intent=outcome.intent,
     )
     match outcome.result:

@@ -23,33 +23,42 @@ def declared(request: ChatRequest, budget: Budget) -> int:
 
 
 def parted(messages: Sequence[ChatMessage]) -> tuple[Sequence[ChatMessage], Sequence[ChatMessage]]:
-    """Return the messages up to the question, and the calls of functions for it with their results."""
+    """Return the messages up to the question, and what followed it: calls of functions with their results, or words of
+    the assistant's that are to be gone on with.
+    """
     at = max((at for at, message in enumerate(messages) if message.role == "user"), default=len(messages))
-    since = messages[at + 1 :]
-    return (messages[: at + 1], since) if any(message.role == "tool" for message in since) else (messages, ())
+    since = [message for message in messages[at + 1 :] if message.role != "system"]
+    return messages[: at + 1], since if any(message.role == "tool" for message in since) else joined(since)
+
+
+def joined(messages: Sequence[ChatMessage]) -> Sequence[ChatMessage]:
+    """Return messages of one role as one: templates refuse two in a row."""
+    if len(messages) < 2:  # noqa: PLR2004
+        return messages
+    return [messages[0].model_copy(update={"content": "\n\n".join(message.content for message in messages)})]
 
 
 def fitting(since: Sequence[ChatMessage], tokens: int, budget: Budget) -> Sequence[ChatMessage]:
-    """Return the messages with the results of functions cut to equal shares of `tokens`, where they take more."""
-    results = sum(message.role == "tool" for message in since)
-    if sum(cost_of(message, budget) for message in since) <= tokens or not results:
+    """Return the messages with all but calls cut to equal shares of `tokens`, where they take more."""
+    cuttable = sum(not message.tool_calls for message in since)
+    if sum(cost_of(message, budget) for message in since) <= tokens or not cuttable:
         return since
-    left = tokens - sum(cost_of(message, budget) for message in since if message.role != "tool")
-    share = max(MESSAGE_TOKENS + 1, left // results)
+    left = tokens - sum(cost_of(message, budget) for message in since if message.tool_calls)
+    share = max(MESSAGE_TOKENS + 1, left // cuttable)
     return [
-        message.model_copy(update={"content": budget.fit(message.content, share)})
-        if message.role == "tool"
-        else message
+        message if message.tool_calls else message.model_copy(update={"content": budget.fit(message.content, share)})
         for message in since
     ]
 
 
 def rounds(messages: Sequence[ChatMessage]) -> list[Round]:
-    """Return the questions before the last one, each with all that followed it."""
+    """Return the questions, each with all that followed it. What a user said in a row is one question."""
     found: list[Round] = []
     for message in messages:
-        if message.role == "user":
-            found.append([])
-        if found and message.role != "system":
+        if message.role == "user" and found and found[-1][-1].role == "user":
+            found[-1] = list(joined([*found[-1], message]))
+        elif message.role == "user":
+            found.append([message])
+        elif found and message.role != "system":
             found[-1].append(message)
-    return found[:-1]
+    return found

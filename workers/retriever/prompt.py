@@ -33,6 +33,9 @@ out the sources."""
 TOOL_SHARE = 0.5
 """Of the budget left by policy, functions and question, at most this goes to what functions returned for it."""
 
+LEAST_TOKENS = 32
+"""Of a message that is cut: less of it says nothing."""
+
 
 class NoRoomError(Exception):
     """What was asked without retrieval does not fit into a prompt. `tokens` of it are needed, `room` there are."""
@@ -90,20 +93,18 @@ def composed_of(request: ChatRequest, question: str, passages: Sequence[Passage]
     offered = declared(request, budget)
     system, asked = _asked(request, question, offered, budget)
     left = budget.tokens - budget.cost(system) - offered - budget.cost(asked)
-    earlier, since = parted(request.messages)
-    since = fitting(since, int(left * TOOL_SHARE), budget)
+    earlier, whole = parted(request.messages)
+    since = fitting(whole, int(left * TOOL_SHARE), budget)
     called = _total(since, budget)
     left -= called
-    blocks = _blocks(request, passages) if request.retrieve else []
+    blocks = _blocks(request, passages)
     turns = _turns(earlier)
     said = [message for turn in turns for message in turn]
-    # Without a source, the sentence that says so has its place: it is part of the policy.
-    needed = sum(map(budget.cost, blocks)) if blocks else budget.cost(NO_SOURCES) if request.retrieve else 0
-    rooms = budget.rooms(left, {"retrieved": needed, "history": _total(said, budget)})
-    kept_blocks = _fitting(blocks, rooms["retrieved"], budget)
+    kept_blocks = _kept(request, blocks, left, _total(said, budget), budget)
     sources = "\n\n".join(kept_blocks) or (NO_SOURCES if request.retrieve else "")
     spent = budget.cost(sources) if sources else 0
     history = _newest(turns, left - spent, budget)
+    before = history[-1] if history and history[-1].role == "user" else None
     parts = PromptParts(
         budget=budget.tokens,
         system=budget.cost(system),
@@ -114,10 +115,19 @@ def composed_of(request: ChatRequest, question: str, passages: Sequence[Passage]
         passages=len(kept_blocks),
         dropped_passages=len(blocks) - len(kept_blocks),
         dropped_messages=len(said) - len(history),
-        cut_question=asked != question,
+        cut_question=asked != question or (before is not None and before != said[-1]),
+        cut_results=sum(kept != returned for kept, returned in zip(since, whole, strict=True)),
     )
-    last = ChatMessage(role="user", content=f"{sources}\n\nQuestion: {asked}" if sources else asked)
-    return Composed([ChatMessage(role="system", content=system), *history, last, *since], parts)
+    told = history[:-1] if before else history
+    return Composed([ChatMessage(role="system", content=system), *told, _last(before, sources, asked), *since], parts)
+
+
+def _last(before: ChatMessage | None, sources: str, asked: str) -> ChatMessage:
+    """Return the question below its sources; at the head what a user said right before it, since templates refuse two
+    messages of theirs in a row.
+    """
+    told = [before.content if before else "", sources, f"Question: {asked}" if sources else asked]
+    return ChatMessage(role="user", content="\n\n".join(filter(None, told)))
 
 
 def _total(messages: Iterable[ChatMessage], budget: Budget) -> int:
@@ -146,7 +156,17 @@ def _asked(request: ChatRequest, question: str, offered: int, budget: Budget) ->
     return system, question
 
 
+def _kept(request: ChatRequest, blocks: Sequence[str], left: int, history: int, budget: Budget) -> list[str]:
+    """Return the sources that have room in `left` tokens beside a conversation of `history` tokens."""
+    # Without a source, the sentence that says so has its place: it is part of the policy.
+    needed = sum(map(budget.cost, blocks)) if blocks else budget.cost(NO_SOURCES) if request.retrieve else 0
+    rooms = budget.rooms(left, {"retrieved": needed, "history": history})
+    return _fitting(blocks, rooms["retrieved"], budget)
+
+
 def _blocks(request: ChatRequest, passages: Sequence[Passage]) -> list[str]:
+    if not request.retrieve:
+        return []
     mark = fence_mark(str(request.request_id), passages)
     return [fenced(passage, mark) for passage in passages]
 
@@ -160,23 +180,28 @@ def _fitting(blocks: Sequence[str], tokens: int, budget: Budget) -> list[str]:
 
 
 def _turns(messages: Sequence[ChatMessage]) -> list[Round]:
-    """Return what was said before the question: whole rounds where functions were called, else message by message,
-    alternating.
+    """Return what was said before the question, the last message: whole rounds where functions were called, else
+    message by message, alternating. What a user said right before the question is the last turn.
     """
-    if any(message.tool_calls for message in messages):
-        return rounds(messages)
-    turns = _alternating(message for message in messages if message.role in ("user", "assistant"))
-    return [[turn] for turn in (turns[:-1] if turns and turns[-1].role == "user" else turns)]
+    before = messages[:-1]
+    if any(message.tool_calls for message in before):
+        return rounds(before)
+    return [[turn] for turn in _alternating(each for each in before if each.role in ("user", "assistant"))]
 
 
 def _newest(turns: Sequence[Round], tokens: int, budget: Budget) -> list[ChatMessage]:
-    """Return the newest turns that fit, oldest first, starting with the user."""
+    """Return the newest turns that fit, oldest first, starting with the user. What a user said right before the
+    question belongs to it, and is cut in its middle where it does not fit.
+    """
     kept: list[ChatMessage] = []
     for turn in reversed(turns):
-        tokens -= _total(turn, budget)
+        fitted = turn
+        if not kept and turn[-1].role == "user" and tokens >= LEAST_TOKENS:
+            fitted = [turn[-1].model_copy(update={"content": budget.fit(turn[-1].content, tokens)})]
+        tokens -= _total(fitted, budget)
         if tokens < 0:
             break
-        kept[:0] = turn
+        kept[:0] = fitted
     # Templates that insist on alternation also insist on the user's going first.
     return kept[1:] if kept and kept[0].role == "assistant" else kept
 

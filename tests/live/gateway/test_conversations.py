@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+import json
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -17,12 +18,13 @@ import pytest
 from infra.kafka.codec import new_envelope
 from infra.kafka.producer import Publisher
 from schemas.chat import ChatMessage, Citation
+from schemas.envelope import Envelope
 from schemas.event import now
 from schemas.interactions import Interaction
 from tests.eventually import eventually
 from tests.live.gateway.conftest import Environment, running
 from tests.live.gateway.test_streams import opened_publisher
-from topics.catalogue import INTERACTIONS
+from topics.catalogue import INTERACTIONS, Topic
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +64,11 @@ class Talk:
 
     async def say(self, question: str, answer: str, **fields: object) -> None:
         """Put it on the log and wait until it can be read."""
+        await self.put(self.interaction(question, answer, **fields))
+        await eventually(self.arrived, within=60)
+
+    def interaction(self, question: str, answer: str, **fields: object) -> Interaction:
+        """Return it as the inference worker tells it."""
         at = now() + timedelta(milliseconds=len(self.said))
         body = Interaction.model_validate(
             {
@@ -76,11 +83,13 @@ class Talk:
             }
         )
         self.said.append(body)
-        await self.put(body)
-        await eventually(self.arrived, within=60)
+        return body
 
     async def put(self, body: Interaction) -> None:
-        await self.publisher.publish(INTERACTIONS, body, new_envelope(body, id=uuid4(), source="/test"))
+        await self.publisher.publish(*self.event(body))
+
+    def event(self, body: Interaction) -> tuple[Topic[Interaction], Interaction, Envelope]:
+        return INTERACTIONS, body, new_envelope(body, id=uuid4(), source="/test")
 
     async def arrived(self) -> bool:
         found = await self.client.get(self.path)
@@ -253,3 +262,68 @@ async def test_without_an_archivist_a_change_is_accepted_and_told_as_it_will_be(
 
 async def named(talk: Talk, title: str) -> bool:
     return bool((await talk.client.get(talk.path)).json()["title"] == title)
+
+
+async def begun(client: httpx.AsyncClient, path: str, body: dict[str, object]) -> UUID:
+    """Ask, and hang up once the conversation is known; return its id."""
+    async with client.stream("POST", path, json=body) as response:
+        assert response.status_code == 200, await response.aread()
+        async for line in response.aiter_lines():
+            if line.startswith("data: ") and "conversation_id" in line:
+                return UUID(json.loads(line.removeprefix("data: "))["conversation_id"])
+    raise AssertionError("the stream told of no conversation")
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_a_conversation_deleted_while_its_first_answer_is_written_stays_deleted(
+    talk: Talk, *, named: bool, at_once: bool
+) -> None:
+    """The answer comes to the archive after the deletion, in whichever order the archivist reads the two."""
+    client, own = talk.client, {"conversation_id": str(uuid4())} if named else {}
+    talk.id = await begun(client, "/v1/chat", {"message": "Who is there?", "stream": True} | own)
+    path = f"/v1/conversations/{talk.id}"
+    answer = talk.interaction("Who is there?", "Somebody.")
+    if at_once:
+        _, deleted = await asyncio.gather(talk.publisher.publish(*talk.event(answer), 0), client.delete(path))
+    else:
+        deleted = await client.delete(path)
+        await talk.publisher.publish(*talk.event(answer), 0)
+    assert deleted.status_code == 202, deleted.text
+    await following(talk)
+    assert str(talk.id) not in (await client.get("/v1/conversations")).text
+    for method, at in (("GET", path), ("GET", f"{path}/messages"), ("GET", f"{path}/export"), ("DELETE", path)):
+        assert (await client.request(method, at)).json()["code"] == "conversation_not_found", at
+    again = await client.post("/v1/chat", json={"message": "Again?", "conversation_id": str(talk.id)})
+    assert again.json()["code"] == "conversation_not_found"
+    receipts = (await client.get(f"{path}/receipts")).json()
+    assert receipts["deleted"] is True
+
+
+async def test_a_conversation_is_named_while_its_first_answer_is_written(
+    talk: Talk, stranger: httpx.AsyncClient
+) -> None:
+    talk.id = await begun(talk.client, "/v1/chat", {"message": "Who is there?", "stream": True})
+    path = f"/v1/conversations/{talk.id}"
+    for method in (stranger.patch(path, json={"title": "Mine"}), stranger.delete(path)):
+        assert (await method).json()["code"] == "conversation_not_found"
+    renamed = await talk.client.patch(path, json={"title": "Visitors"})
+    assert (renamed.status_code, renamed.json()["title"]) == (202, "Visitors")
+    talk.path = path
+    await talk.say("Who is there?", "Somebody.")
+    assert (await talk.client.get(path)).json()["title"] == "Visitors"
+
+
+async def following(talk: Talk) -> None:
+    """Return once the archivist has read what was put into partition 0 before."""
+    marker = Talk(talk.publisher, talk.client, talk.workspace)
+    body = marker.interaction("Marker?", "Here.")
+    await marker.publisher.publish(*marker.event(body), 0)
+    await eventually(marker.arrived, within=60)
+
+
+async def test_what_was_never_begun_cannot_be_deleted(client: httpx.AsyncClient) -> None:
+    made_up = UUID(int=uuid4().int & ~(0xF << 76) | 8 << 76)
+    for unknown in (uuid4(), made_up):
+        response = await client.delete(f"/v1/conversations/{unknown}")
+        assert response.json()["code"] == "conversation_not_found"

@@ -129,6 +129,7 @@ class Memory:
 
     kept: dict[tuple[str, UUID], Asked] = field(default_factory=dict)
     came: Counter[tuple[str, UUID]] = field(default_factory=Counter)
+    begun_at: dict[tuple[str, UUID], datetime] = field(default_factory=dict)
     down: bool = False
 
     async def claim(self, workspace: str, request_id: UUID, asked: Asked) -> Asked | None:
@@ -157,6 +158,14 @@ class Memory:
     async def visits(self, workspace: str, request_id: UUID) -> int:
         self.check()
         return self.came[workspace, request_id]
+
+    async def begin(self, workspace: str, conversation_id: UUID, at: datetime) -> None:
+        self.check()
+        self.begun_at.setdefault((workspace, conversation_id), at)
+
+    async def begun(self, workspace: str, conversation_id: UUID) -> datetime | None:
+        self.check()
+        return self.begun_at.get((workspace, conversation_id))
 
     def check(self) -> None:
         if self.down:
@@ -238,8 +247,8 @@ async def door(settings: GatewaySettings) -> AsyncIterator[Door]:
 
     connections.turns_until = turns_until
 
-    async def is_deleted(workspace: str, conversation_id: UUID) -> bool:
-        return (workspace, conversation_id) in deleted
+    async def is_deleted(workspace: str, conversation_id: UUID) -> bool | None:
+        return True if (workspace, conversation_id) in deleted else None
 
     connections.is_deleted = is_deleted
 

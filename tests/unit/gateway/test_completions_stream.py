@@ -9,6 +9,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from gateway.asking import MAX_CONTENT
+from gateway.message_input import messages_of
 from gateway.problems import Problem
 from gateway.routes.completions import CompletionRequest
 from schemas.chat import Citation, Usage
@@ -278,7 +279,7 @@ def test_a_pasted_log_is_a_question() -> None:
     wanted = CompletionRequest.model_validate(
         {"messages": [{"role": "user", "content": [{"type": "text", "text": log}]}]}
     )
-    assert wanted.plain()[-1].content == log
+    assert messages_of(wanted.messages)[-1].content == log
     twice = wanted.model_validate({"messages": [{"role": "user", "content": [{"type": "text", "text": log}] * 2}]})
     with pytest.raises(Problem):
-        twice.plain()
+        messages_of(twice.messages)

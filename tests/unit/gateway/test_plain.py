@@ -160,7 +160,7 @@ async def test_only_who_has_a_key_is_heard(door: Door, validated: list[bytes]) -
 
 async def test_other_methods_and_paths_are_the_frameworks(door: Door) -> None:
     assert_problem(await door.client.get("/v1/chat"), 405, "method_not_allowed")
-    assert_problem(await door.client.post("/v1/chat/", json=BODIES["/v1/chat"]), 404, "not_found")
+    assert_problem(await door.client.post("/v1/chats", json=BODIES["/v1/chat"]), 404, "not_found")
 
 
 async def test_it_is_counted_by_its_route(door: Door) -> None:

@@ -26,10 +26,6 @@ async def test_an_unknown_path(door: Door) -> None:
     assert_problem(await door.client.get("/nothing"), 404, "not_found")
 
 
-async def test_a_trailing_slash_is_another_path(door: Door) -> None:
-    assert_problem(await door.client.get("/health/live/"), 404, "not_found")
-
-
 async def test_a_wrong_method_names_the_right_ones(door: Door) -> None:
     response = await door.client.put("/v1/search", json={})
     assert_problem(response, 405, "method_not_allowed")
