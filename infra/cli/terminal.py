@@ -27,6 +27,10 @@ out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
+LONGEST_WORD = 24
+"""A longer word of a column that wraps is broken."""
+
+
 class Status(IntEnum):
     """Exit status of every command."""
 
@@ -128,7 +132,7 @@ def print_table(
     """Print a table on stdout; cells are text, `[` in them is no markup.
 
     Columns of `whole` are whole at any width: the others wrap at their words, and where that is not enough the lines
-    are longer than the terminal. What is not printed on a terminal is as wide as it needs to be.
+    are longer than the terminal. Nothing is cut. What is not printed on a terminal is as wide as it needs to be.
     """
     table = Table(*columns, box=None, padding=(0, 2, 0, 0), pad_edge=False, title=title or None, title_justify="left")
     for row in rows:
@@ -136,9 +140,11 @@ def print_table(
     if total:
         table.add_row(*(Text(cell) for cell in total))
     for column in table.columns:
-        if column.no_wrap:
-            lines = [line for cell in (column.header, *column.cells) for line in str(cell).split("\n")]
-            column.min_width = max(map(cell_len, lines), default=1)
+        cells = [str(cell) for cell in (column.header, *column.cells)]
+        parts = [part for cell in cells for part in (cell.split("\n") if column.no_wrap else cell.split())]
+        widest = max(map(cell_len, parts), default=1)
+        column.min_width = widest if column.no_wrap else min(widest, LONGEST_WORD)
+        column.overflow = "fold"
     roomy = out.options.update(max_width=10_000)
     if out.is_terminal and Measurement.get(out, roomy, table).minimum > out.width:
         table.padding = (0, 1, 0, 0)

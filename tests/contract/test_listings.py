@@ -55,10 +55,12 @@ def shown(monkeypatch: pytest.MonkeyPatch, width: int, *cells: str, is_terminal:
 @pytest.mark.parametrize("width", [1, 20, 40, 80, 200])
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_an_id_is_whole_at_any_width(monkeypatch: pytest.MonkeyPatch, width: int, is_terminal: bool) -> None:
-    prose, name = "why it was given up, at length " * 9, "Notes of [the] team [/x]"
+    prose, name = "why graph_builder gave it up, at length " * 9, "Notes of [the] team [/x]"
     page = shown(monkeypatch, width, ID, prose, name, "7", is_terminal=is_terminal)
     assert ID in page
     assert name in page
+    assert "…" not in page, "something was cut"
+    assert "graph_builder" in page
     if not is_terminal:
         assert prose.strip() in page, "what is read by a program is not wrapped"
 
