@@ -53,10 +53,16 @@ class Outgoing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Micro:
-    """Hand over up to `records` records of one partition at once; never waits for more than are there."""
+    """Hand over up to `records` records of one workspace and partition at once; never waits for more than are there.
+
+    Batches of several workspaces run side by side, and of one workspace its deletions, small records and bulk, each in
+    a sequence of its own (`infra.queueing.shares`).
+    """
 
     records: int = 64
     bytes: int = 4 * 1024 * 1024
+    deletions_beside: bool = False
+    """Let a deletion run beside an earlier record of its key that is at work: only for a handler that sees it come."""
 
     def __post_init__(self) -> None:
         if self.records < 1 or self.bytes < 1:
