@@ -1,14 +1,14 @@
 """Turns chunks into points: sentences, dense vectors, lexical vectors."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 from qdrant_client.models import PointStruct
 
-from infra.models.encoder import Encoder, FloatArray
+from infra.models.encoder import FloatArray
 from infra.models.sparse import document_vector
 from infra.qdrant.points import EncodedChunk, author_names, chunk_point
 from schemas.documents import Chunk, DocumentVersion
@@ -16,6 +16,10 @@ from workers.embedder.sentences import Span, sentences_between, sentences_of
 
 WINDOW = 256
 """Chunks encoded at once: enough to sort by length, and a bound on memory however long a document is."""
+
+
+Run = tuple[DocumentVersion, Sequence[int]]
+"""Chunk positions of a version, rising."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +50,22 @@ def windows(versions: Iterable[DocumentVersion]) -> Iterator[list[tuple[Document
         yield runs
 
 
-async def points_of(window: Sequence[tuple[DocumentVersion, range]], encoder: Encoder) -> list[PointStruct]:
+async def points_of(
+    window: Sequence[Run], encode: Callable[[Sequence[str]], Awaitable[FloatArray]]
+) -> list[PointStruct]:
     """Return the chunk points of a window. A text that occurs more than once in it is encoded once."""
+    if not window:
+        return []
     passages = await asyncio.to_thread(lambda: [passage for run in window for passage in _passages(*run)])
     unique = list(dict.fromkeys(text for passage in passages for text in passage.texts))
-    vectors = await encoder.encode_documents(unique)
+    vectors = await encode(unique)
     row_of = {text: row for row, text in enumerate(unique)}
     return await asyncio.to_thread(
         lambda: [_point(passage, vectors[[row_of[text] for text in passage.texts]]) for passage in passages]
     )
 
 
-def _passages(version: DocumentVersion, positions: range) -> Iterator[Passage]:
+def _passages(version: DocumentVersion, positions: Sequence[int]) -> Iterator[Passage]:
     chunks = version.chunks
     first, last = chunks[positions[0]], chunks[positions[-1]]
     spans = sentences_between(version.text, first.start, last.end, version.language)

@@ -6,8 +6,8 @@ lost a race against a newer one removes in step 3 what it added beyond it; one t
 again. New points cannot be conditional (`update_filter` guards existing ones only), hence step 3.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from qdrant_client import AsyncQdrantClient, models
 
@@ -17,6 +17,7 @@ from infra.qdrant.points import (
     Head,
     Key,
     belongs_to,
+    chunk_id,
     chunks_of,
     equals,
     head_id,
@@ -50,12 +51,33 @@ class IndexWriter:
             records = await self._client.retrieve(self._collection, ids=list(wanted), with_payload=True)
         return {wanted[str(record.id)]: read_head(record.payload or {}) for record in records}
 
-    async def write_chunks(self, points: Sequence[models.PointStruct], versions: Sequence[DocumentVersion]) -> None:
-        """Insert chunk points of `versions`, or replace older ones. Returns when they can be found."""
+    async def standing(self, version: DocumentVersion, positions: Sequence[int]) -> set[int]:
+        """Return which of its chunks stand in the index as this version has them: an earlier try wrote them."""
+        place = {chunk_id(version.workspace, version.document_id, at): at for at in positions}
+        wanted = [key.value for key in (Key.VERSION, Key.START, Key.END, Key.TEXT)]
+        with translating():
+            records = await self._client.retrieve(self._collection, ids=list(place), with_payload=wanted)
+        found = ((place[str(record.id)], record.payload or {}) for record in records)
+        return {at for at, payload in found if _says(payload, version, at)}
+
+    async def write_chunks(
+        self,
+        points: Sequence[models.PointStruct],
+        versions: Sequence[DocumentVersion],
+        wanted: Callable[[DocumentVersion], bool] = lambda _: True,
+    ) -> None:
+        """Insert chunk points of `versions`, or replace older ones. Returns when they can be found.
+
+        Those of a version that is not `wanted` any more are left out from then on.
+        """
+        by_document = {str(version.document_id): version for version in versions}
         for part in _cut(points, POINTS_PER_REQUEST):
-            named = {(point.payload or {})[Key.DOCUMENT] for point in part}
-            guards = [_guard(version) for version in versions if str(version.document_id) in named]
-            await self._upsert(part, guards)
+            document_of = [(point.payload or {})[Key.DOCUMENT] for point in part]
+            named = [version for name in dict.fromkeys(document_of) if wanted(version := by_document[name])]
+            kept = {str(version.document_id) for version in named}
+            left = [point for point, name in zip(part, document_of, strict=True) if name in kept]
+            if left:
+                await self._upsert(left, [_guard(version) for version in named])
 
     async def write_heads(self, versions: Sequence[DocumentVersion]) -> None:
         """Insert the versions' heads, or replace older ones."""
@@ -79,6 +101,13 @@ class IndexWriter:
                 wait=True,
                 update_filter=models.Filter(should=list(guards)),
             )
+
+
+def _says(payload: Mapping[str, Any], version: DocumentVersion, position: int) -> bool:
+    """Whether a point's payload is that of the version's chunk. The text too: a source may repeat a number."""
+    chunk = version.chunks[position]
+    held = tuple(payload.get(key) for key in (Key.VERSION, Key.START, Key.END, Key.TEXT))
+    return held == (version.version, chunk.start, chunk.end, version.text_of(chunk))
 
 
 def _guard(version: DocumentVersion) -> models.Filter:

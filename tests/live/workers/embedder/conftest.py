@@ -9,8 +9,10 @@ from infra.models.hashed import HashEncoder
 from infra.models.opening import MINILM
 from infra.qdrant.client import open_client
 from infra.qdrant.collections import ensure_collection
+from infra.queueing.slots import Slots
 from infra.settings import QdrantSettings
 from workers.embedder.store import IndexWriter
+from workers.embedder.turns import METERS, Turns
 from workers.embedder.worker import Tools
 
 
@@ -34,7 +36,7 @@ async def collection(client: AsyncQdrantClient) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def tools(client: AsyncQdrantClient, collection: str) -> Tools:
-    return Tools("main", HashEncoder(), IndexWriter(client, collection))
+    return Tools("main", Turns(HashEncoder(), Slots(2, METERS)), IndexWriter(client, collection))
 
 
 @pytest.fixture(scope="session")
