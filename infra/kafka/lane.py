@@ -17,7 +17,7 @@ from infra.kafka.handling import Handling, Stopping
 from infra.kafka.progress import Progress
 from infra.kafka.waiting import Waiting, enter
 from infra.kafka.worker import Each, Micro, Subscription
-from infra.queueing.shares import Batch, Entry, Shares
+from infra.queueing.shares import Batch, Deletions, Entry, Shares
 
 Tools = TypeVar("Tools")
 
@@ -48,7 +48,7 @@ class Lane(Generic[Tools]):
         self._queue: deque[Record] = deque()
         """Of a subscription that takes records one by one."""
         mode = subscription.mode
-        self._shares: Shares[Record] = Shares(beside=isinstance(mode, Micro) and mode.deletions_beside)
+        self._shares: Shares[Record] = Shares(mode.deletions if isinstance(mode, Micro) else Deletions.IN_ORDER)
         self._batched = isinstance(mode, Micro)
         self._held_records = 0
         self._held_bytes = 0

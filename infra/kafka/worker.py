@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from infra.kafka.room import Limits
+from infra.queueing.shares import Deletions
 from schemas.envelope import Envelope, Origin
 from schemas.event import Event
 from topics.catalogue import Topic
@@ -61,8 +62,7 @@ class Micro:
 
     records: int = 64
     bytes: int = 4 * 1024 * 1024
-    deletions_beside: bool = False
-    """Let a deletion run beside an earlier record of its key that is at work: only for a handler that sees it come."""
+    deletions: Deletions = Deletions.IN_ORDER
 
     def __post_init__(self) -> None:
         if self.records < 1 or self.bytes < 1:

@@ -7,9 +7,8 @@ neither its deletions nor its small records wait for its own large ones. Within 
 in turn, record by record.
 
 Order of a key (which is that of a document): a record is not begun while an earlier one of its key is queued or at
-work, and both run in one batch at most. Only a deletion may go before what is queued of its key, since what it
-overtakes is older by its version and every sink says so; with `beside` it may also run beside what is at work. What may
-not be begun yet is set aside and comes back, ahead of what came later, when what it waits for is finished.
+work, unless in one batch with it. Only a deletion may do so where the reader allows it (`Deletions`). What may not be
+begun yet is set aside and comes back, ahead of what came later, when what it waits for is finished.
 
 No clock and no tasks: `infra.kafka.lane` runs what this hands out.
 """
@@ -24,6 +23,17 @@ Item = TypeVar("Item")
 
 BULK_BYTES = 64 * 1024
 """A record from this size on is bulk: a document of about 50 chunks, seconds of encoding on two cores."""
+
+
+class Deletions(Enum):
+    """What a deletion may do to earlier records of its own key; those of other keys it overtakes in any case."""
+
+    IN_ORDER = "in order"
+    """Nothing."""
+    OVERTAKE = "overtake"
+    """Go before those that are queued: for a handler that drops what is older than a deletion."""
+    BESIDE = "beside"
+    """Run beside those at work too: for a handler whose longer work looks out for it."""
 
 
 class Kind(Enum):
@@ -87,8 +97,8 @@ class _Key(Generic[Item]):
         self.source = source
         self.kind: Kind | None = None
         """The sequence of all that is no deletion, so that it stays in order; None while there is none."""
-        self.others = 0
-        """Unfinished records that are no deletions."""
+        self.others: list[int] = []
+        """Offsets of unfinished records that are no deletions, rising."""
         self.at_work = 0
         """Those of them that are at work."""
         self.deleting = 0
@@ -102,8 +112,9 @@ class _Key(Generic[Item]):
 class Shares(Generic[Item]):
     """The records of one partition that are not finished."""
 
-    def __init__(self, *, beside: bool = False) -> None:
-        self._beside = beside
+    def __init__(self, deletions: Deletions = Deletions.IN_ORDER) -> None:
+        self._deletions = deletions
+        self._beside = deletions is Deletions.BESIDE
         self._sequences: dict[tuple[str, Kind], _Sequence[Item]] = {}
         self._ready: dict[Kind, OrderedDict[str, _Sequence[Item]]] = {kind: OrderedDict() for kind in Kind}
         """Sequences with something queued and no batch at work, the one that has waited longest first."""
@@ -118,7 +129,7 @@ class Shares(Generic[Item]):
         if entry.deletion:
             key.deletions.append(entry.offset)
         else:
-            key.others += 1
+            key.others.append(entry.offset)
             key.kind = key.kind or entry.kind
         self._place(entry, key)
 
@@ -159,7 +170,7 @@ class Shares(Generic[Item]):
             key.deletions.remove(entry.offset)
         else:
             key.at_work -= 1
-            key.others -= 1
+            key.others.remove(entry.offset)
             if not key.others:
                 key.kind = None
         if key.aside:
@@ -206,6 +217,8 @@ class Shares(Generic[Item]):
 
     def _may_begin(self, entry: Entry[Item], key: _Key[Item]) -> bool:
         if entry.deletion:
+            if self._deletions is Deletions.IN_ORDER and key.others and key.others[0] < entry.offset:
+                return False
             return not key.deleting and (self._beside or not key.at_work)
         earlier_deletion = bool(key.deletions) and key.deletions[0] < entry.offset
         behind = bool(key.aside) and any(not each.deletion for each in key.aside)

@@ -17,6 +17,7 @@ from infra.postgres.indexes import Index, register
 from infra.postgres.pool import open_pool
 from infra.qdrant.client import open_client
 from infra.qdrant.collections import ensure_collection
+from infra.queueing.shares import Deletions
 from infra.queueing.slots import Slots
 from infra.settings import PostgresSettings, QdrantSettings, load
 from schemas.documents import DocumentVersion
@@ -30,7 +31,7 @@ from workers.embedder.store import IndexWriter
 from workers.embedder.turns import METERS, Turns
 from workers.embedder.write import Writing
 
-BATCH = Micro(records=16, bytes=128 * 1024, deletions_beside=True)
+BATCH = Micro(records=16, bytes=128 * 1024, deletions=Deletions.BESIDE)
 """About 130 chunks: 5 s of encoding on two cores, so that a rebalance or a stop need not wait long."""
 HELD = Limits(records=16_000, bytes=48 * 1024 * 1024)
 """A flood of so many documents is read past, to what the other workspaces sent behind it."""

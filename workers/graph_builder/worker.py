@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from infra.kafka.room import Limits
 from infra.kafka.worker import Delivery, Micro, Outgoing, Worker
 from infra.neo4j.client import GraphDriver, open_driver
 from infra.neo4j.schema import document_node_id, ensure
@@ -53,7 +54,10 @@ async def open_tools() -> AsyncIterator[Tools]:
         yield Tools(graph, Gazetteers(graph, load(GraphBuilderSettings)))
 
 
-worker = Worker(SINK, tools=open_tools, publishes=(RECEIPTS,))
+HELD = Limits(records=12_000, bytes=32 * 1024 * 1024)
+"""A flood of so many documents is read past, to what the other workspaces sent behind it."""
+
+worker = Worker(SINK, tools=open_tools, publishes=(RECEIPTS,), limits=HELD)
 
 
 @worker.handles(DOCUMENTS, batch=Micro(records=64))

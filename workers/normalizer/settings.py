@@ -4,6 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from infra.queueing.weights import Weights
 from infra.settings import Settings
 from workers.normalizer.chunk import OVERLAP, SIZE
 from workers.normalizer.parse.parsed import Limits
@@ -14,8 +15,11 @@ _MIB = 1024 * 1024
 class NormalizerSettings(Settings):
     """What one document may cost, and how it is cut."""
 
-    parse_processes: int = Field(default=2, ge=1, le=64, alias="MILLRACE_PARSE_PROCESSES")
-    """Parser children, started with the first file: one slow document leaves a lane for the others."""
+    parse_processes: int = Field(default=3, ge=1, le=64, alias="MILLRACE_PARSE_PROCESSES")
+    """Parser children, started with the first file. One workspace has all but one of them: its slow documents leave
+    that to the others."""
+    weights: Weights = Field(default_factory=dict, alias="INFERENCE_WEIGHTS")
+    """Shares of the workspaces in the turns at parsing: as `acme=3,other=0.5`; 1 for each that is not named."""
     parse_seconds: int = Field(default=20, ge=1, le=3_600, alias="MILLRACE_PARSE_SECONDS")
     parse_memory_mb: int = Field(default=1_024, ge=256, alias="MILLRACE_PARSE_MEMORY_MB")
     """Address space of one parser child, in MiB."""

@@ -7,7 +7,9 @@ publishes  documents   one per document version that is not superseded; after a 
 
 from collections.abc import Iterable, Sequence
 
+from infra.kafka.room import Limits
 from infra.kafka.worker import Delivery, Micro, Outgoing, Worker
+from infra.queueing.shares import Deletions
 from schemas.raw import RawEvent
 from topics.catalogue import DOCUMENTS, RAW_EVENTS, RECEIPTS
 from workers.normalizer.announce import announce, announce_duplicate
@@ -16,10 +18,13 @@ from workers.normalizer.inbox import first_seen
 from workers.normalizer.read import Tools, open_tools, read_all
 from workers.normalizer.sources.draft import NotADocument
 
-worker = Worker("normalizer", tools=open_tools, publishes=(DOCUMENTS, RECEIPTS))
+HELD = Limits(records=8_000, bytes=24 * 1024 * 1024)
+"""A flood of so many deliveries is read past, to what the other workspaces sent behind it."""
+
+worker = Worker("normalizer", tools=open_tools, publishes=(DOCUMENTS, RECEIPTS), limits=HELD)
 
 
-@worker.handles(RAW_EVENTS, batch=Micro(records=64))
+@worker.handles(RAW_EVENTS, batch=Micro(records=64, deletions=Deletions.OVERTAKE))
 async def normalise(deliveries: Sequence[Delivery[RawEvent]], tools: Tools) -> Iterable[Outgoing]:
     """Read every delivery that is new and say what became of each."""
     new = await first_seen(tools.pool, deliveries)

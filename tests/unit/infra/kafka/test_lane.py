@@ -18,7 +18,7 @@ from infra.kafka.retry import Backoff
 from infra.kafka.waiting import waiting
 from infra.kafka.worker import Delivery, Each, Micro, Outgoing, Subscription
 from infra.objects.store import ObjectStore
-from infra.queueing.shares import BULK_BYTES
+from infra.queueing.shares import BULK_BYTES, Deletions
 from infra.telemetry.metrics import REGISTRY
 from schemas.dead_letters import DeadLetter, Reason
 from schemas.raw import RawEvent
@@ -385,8 +385,8 @@ async def test_a_workspaces_deletions_and_small_records_overtake_its_bulk(tmp_pa
 
 
 async def test_a_deletion_waits_for_what_is_at_work_of_its_document_unless_the_handler_sees_it(tmp_path: Path) -> None:
-    for beside in (False, True):
-        bench = Bench(tmp_path, Micro(records=1, deletions_beside=beside))
+    for deletions in Deletions:
+        bench = Bench(tmp_path, Micro(records=1, deletions=deletions))
         gate = asyncio.Event()
         bench.script["put"] = [gate]
         await bench.offer("put", key="same")
@@ -395,7 +395,7 @@ async def test_a_deletion_waits_for_what_is_at_work_of_its_document_unless_the_h
         await bench.offer("gone", key="same", first=2, operation="delete")
         await bench.offer("elsewhere", key="third", first=3, operation="delete")
         await eventually(lambda bench=bench: "elsewhere" in bench.finished)
-        assert ("gone" in bench.finished) is beside
+        assert ("gone" in bench.finished) is (deletions is Deletions.BESIDE)
         gate.set()
         await eventually(lambda bench=bench: bench.lane.progress.committable == 4)
         await bench.lane.close(1)

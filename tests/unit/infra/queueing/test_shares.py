@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.kafka.progress import Progress
-from infra.queueing.shares import AT_ONCE, BULK_BYTES, Batch, Entry, Kind, Shares
+from infra.queueing.shares import AT_ONCE, BULK_BYTES, Batch, Deletions, Entry, Kind, Shares
 
 MOST, BYTES = 3, 4 * BULK_BYTES
 
@@ -25,14 +25,14 @@ steps = st.lists(st.one_of(records, st.just("take"), st.integers(0, 5)), max_siz
 class Run:
     """What a lane does with `Shares`: takes, and finishes in an order of the test's choice."""
 
-    beside: bool
+    deletions: Deletions
     open: list[Batch[int]] = field(default_factory=list)
     begun: list[int] = field(default_factory=list)
     finished: set[int] = field(default_factory=set)
     entries: list[Entry[int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.shares: Shares[int] = Shares(beside=self.beside)
+        self.shares: Shares[int] = Shares(self.deletions)
         self.progress = Progress()
 
     def add(self, workspace: str, source: str, key: int, size: int, deletion: bool) -> None:
@@ -72,7 +72,8 @@ class Run:
             assert not left, "an earlier record of the key is queued or at work"
             return
         at_work = [each for each in left if each.offset in self.begun]
-        assert self.beside or not at_work, "a deletion runs beside what is at work of its key"
+        assert self.deletions is Deletions.BESIDE or not at_work, "a deletion runs beside what is at work of its key"
+        assert self.deletions is not Deletions.IN_ORDER or not left, "a deletion goes before what is queued of its key"
         assert not [each for each in left if each.deletion], "deletions of a key keep their order"
 
     def finish(self, which: int) -> None:
@@ -102,11 +103,11 @@ class Run:
             self.finish(0)
 
 
-@given(steps, st.booleans())
+@given(steps, st.sampled_from(Deletions))
 def test_every_record_is_begun_once_in_the_order_of_its_key_and_none_is_left(
-    script: list[tuple[str, str, int, int, bool] | str | int], beside: bool
+    script: list[tuple[str, str, int, int, bool] | str | int], deletions: Deletions
 ) -> None:
-    run = Run(beside)
+    run = Run(deletions)
     for step in script:
         match step:
             case "take":
@@ -155,7 +156,7 @@ def test_sources_of_a_workspace_are_taken_in_turn() -> None:
 
 
 def test_a_deletion_goes_before_what_is_queued_and_what_follows_it_stays_behind_it() -> None:
-    shares: Shares[str] = Shares()
+    shares: Shares[str] = Shares(Deletions.OVERTAKE)
     first, gone, again = (
         Entry(name, at, "w", "s", b"k", 10, name == "gone") for at, name in enumerate(("a", "gone", "b"))
     )
