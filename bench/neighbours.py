@@ -24,6 +24,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -42,6 +43,13 @@ from infra.telemetry import logs
 SENDERS = 24
 PROBERS = 2
 """Webhooks and deletions that are waited for at once."""
+HOPS = """
+select extract(epoch from e.normalised_at - e.accepted_at)::float8 as read,
+       extract(epoch from r.at - e.normalised_at)::float8 as indexed
+from events e join receipts r on r.event_id = e.event_id and r.sink = 'embedder/main'
+where e.workspace = $1 and r.operation = $2 and e.accepted_at > $3 and e.normalised_at is not null
+"""
+"""Seconds from acceptance to the document, and from there to the index, of what was accepted since."""
 INDEXED = "select count(distinct event_id) from receipts where workspace = $1 and sink = 'embedder/main'"
 
 
@@ -61,7 +69,12 @@ def _spread(seconds: Sequence[float]) -> dict[str, float]:
     if not seconds:
         return {"count": 0, "p50_s": 0.0, "p95_s": 0.0, "max_s": 0.0}
     p50, p95 = np.percentile(seconds, [50, 95])
-    return {"count": len(seconds), "p50_s": round(p50, 3), "p95_s": round(p95, 3), "max_s": round(max(seconds), 3)}
+    return {
+        "count": len(seconds),
+        "p50_s": round(float(p50), 3),
+        "p95_s": round(float(p95), 3),
+        "max_s": round(max(seconds), 3),
+    }
 
 
 @dataclass
@@ -142,6 +155,11 @@ class Bench:
         while (await self.pool.fetchval(INDEXED, calm.workspace)) < len(self.old):  # noqa: ASYNC110
             await asyncio.sleep(0.2)
 
+    async def hops(self, calm: Tenant, operation: str, since: datetime) -> dict[str, dict[str, float]]:
+        """Return where the time of the probes beside the flood went: to the document, from there to the index."""
+        rows = await self.pool.fetch(HOPS, calm.workspace, operation, since)
+        return {hop: _spread([row[hop] for row in rows]) for hop in ("read", "indexed")}
+
     async def run(self) -> dict[str, Any]:
         """Measure everything."""
         async with self.tenant("calm") as calm, self.tenant("alone") as alone, self.tenant("flood") as flooding:
@@ -149,6 +167,7 @@ class Bench:
             idle = await self.probe(calm, "idle")
             _say(f"idle: {idle.figures()}")
             alone_s = await self.flood(alone) if self.options.longer else 0.0
+            since = datetime.now(UTC)
             flood = asyncio.create_task(self.flood(flooding))
             # The first probes are not ahead of the flood.
             await asyncio.sleep(self.options.after)
@@ -158,6 +177,7 @@ class Bench:
                 "uploads": self.options.uploads,
                 "rows": self.options.rows,
                 "idle": idle.figures(),
+                "hops": {operation: await self.hops(calm, operation, since) for operation in ("upsert", "delete")},
                 "beside": beside.figures(),
                 "flood_alone_s": round(alone_s, 1),
                 "flood_beside_s": round(await flood, 1),
@@ -188,6 +208,9 @@ def show(figures: dict[str, Any]) -> None:
             for name in ("p50_s", "p95_s", "max_s")
         )
         print(f"{kind:19} {beside['count']} beside the flood: " + ", ".join(parts))
+    for operation, hops in figures["hops"].items():
+        told = (f"{hop} p50 {took['p50_s']:.2f} s, p95 {took['p95_s']:.2f} s" for hop, took in hops.items())
+        print(f"{operation} beside the flood: " + "; ".join(told))
     alone, beside_s = figures["flood_alone_s"], figures["flood_beside_s"]
     print(f"flood: {beside_s:.1f} s beside probes, {alone:.1f} s alone, ratio {beside_s / max(alone, 1e-3):.2f}")
 
@@ -218,7 +241,7 @@ def main() -> int:
     parser.add_argument("--uploads", type=int, default=5_000)
     parser.add_argument("--rows", type=int, default=100_000, help="of the CSV; 0 sends none")
     parser.add_argument("--probes", type=int, default=100, help="webhooks, and as many deletions")
-    parser.add_argument("--pause", type=float, default=0.0, help="seconds between the probes beside the flood")
+    parser.add_argument("--pause", type=float, default=0.5, help="seconds between the probes beside the flood")
     parser.add_argument("--after", type=float, default=1.0, help="seconds of flood before the first probe")
     parser.add_argument("--encoder", default="hash", help="as MILLRACE_ENCODER names it")
     parser.add_argument("--within", type=float, default=2.0, help="seconds allowed for the 95th percentiles")

@@ -12,7 +12,7 @@ import httpx
 from bench.kill.senders import signed
 
 ACCEPTED, TOO_MANY = 202, 429
-LOOK_S = 0.03
+LOOK_S = 0.1
 GIVEN_UP_S = 900.0
 WORDS = ("weir", "sluice", "channel", "flood", "gate", "stone", "wheel", "axle", "grain", "miller", "race", "level")
 WORDS += ("metre", "storm", "beam", "iron", "bank", "water", "keeper", "morning", "ladder", "rope", "lantern", "boat")

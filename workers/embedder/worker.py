@@ -18,7 +18,6 @@ from infra.postgres.pool import open_pool
 from infra.qdrant.client import open_client
 from infra.qdrant.collections import ensure_collection
 from infra.queueing.shares import Deletions
-from infra.queueing.slots import Slots
 from infra.settings import PostgresSettings, QdrantSettings, load
 from schemas.documents import DocumentVersion
 from schemas.event import now
@@ -28,7 +27,7 @@ from workers.embedder.asked import Asked
 from workers.embedder.decide import Heads, Verdict, key, newest, state, verdict
 from workers.embedder.settings import EmbedderSettings
 from workers.embedder.store import IndexWriter
-from workers.embedder.turns import METERS, Turns
+from workers.embedder.turns import Turns
 from workers.embedder.write import Writing
 
 BATCH = Micro(records=16, bytes=128 * 1024, deletions=Deletions.BESIDE)
@@ -55,8 +54,8 @@ async def open_tools() -> AsyncIterator[Tools]:
         async with open_pool(load(PostgresSettings)) as pool:
             await register(pool, Index(settings.index_id, settings.collection, encoder.model_id, encoder.dimension))
         await ensure_collection(client, settings.collection, encoder.dimension)
-        slots = Slots(settings.encoded_at_once, METERS, settings.weights)
-        yield Tools(settings.index_id, Turns(encoder, slots), IndexWriter(client, settings.collection))
+        turns = Turns(encoder, settings.encoded_at_once, settings.weights)
+        yield Tools(settings.index_id, turns, IndexWriter(client, settings.collection, settings.weights))
 
 
 def group() -> str:

@@ -29,12 +29,13 @@ class Writing:
 
     async def run(self) -> None:
         """Write chunk points, then heads. Raises as the index and the encoder do."""
-        encode = partial(self._turns.encode, self._fresh[0].workspace)
+        workspace = self._fresh[0].workspace
+        encode, compute = partial(self._turns.encode, workspace), partial(self._turns.compute, workspace)
         for window in windows(self._fresh):
             runs = [run for part in window if (run := await self._left_to_do(*part))[1]]
             versions = [version for version, _ in runs]
             try:
-                points = await points_of(runs, partial(encode, wanted=partial(self._any_wanted, versions)))
+                points = await points_of(runs, partial(encode, wanted=partial(self._any_wanted, versions)), compute)
             except Overtaken:
                 continue
             await self._index.write_chunks(points, versions, self._wanted)

@@ -9,10 +9,9 @@ from infra.models.hashed import HashEncoder
 from infra.models.opening import MINILM
 from infra.qdrant.client import open_client
 from infra.qdrant.collections import ensure_collection
-from infra.queueing.slots import Slots
 from infra.settings import QdrantSettings
 from workers.embedder.store import IndexWriter
-from workers.embedder.turns import METERS, Turns
+from workers.embedder.turns import Turns
 from workers.embedder.worker import Tools
 
 
@@ -36,7 +35,7 @@ async def collection(client: AsyncQdrantClient) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def tools(client: AsyncQdrantClient, collection: str) -> Tools:
-    return Tools("main", Turns(HashEncoder(), Slots(2, METERS)), IndexWriter(client, collection))
+    return Tools("main", Turns(HashEncoder()), IndexWriter(client, collection))
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ from infra.errors import Transient
 from infra.models.encoder import FloatArray, Use
 from infra.models.hashed import HashEncoder
 from infra.qdrant.points import Head, Key, Part, belongs_to, chunks_of
-from infra.queueing.slots import Slots
 from schemas.documents import Chunk, DocumentVersion
 from schemas.receipts import Receipt
 from tests.deliveries import delivery
@@ -21,7 +20,7 @@ from workers.embedder.asked import Asked
 from workers.embedder.decide import DocumentKey, Heads
 from workers.embedder.encode import WINDOW
 from workers.embedder.store import IndexWriter
-from workers.embedder.turns import METERS, Turns, slices
+from workers.embedder.turns import Turns, slices
 from workers.embedder.worker import Tools, embed
 
 Held = list[tuple[int, int, str]]
@@ -212,7 +211,7 @@ class Watched(HashEncoder):
 
 def watched(tools: Tools) -> tuple[Tools, Watched]:
     encoder = Watched()
-    return replace(tools, turns=Turns(encoder, Slots(1, METERS))), encoder
+    return replace(tools, turns=Turns(encoder, 1)), encoder
 
 
 async def killed_in_the_third_window(tools: Tools, encoder: Watched, long: DocumentVersion) -> None:
@@ -281,9 +280,11 @@ class Crashing(IndexWriter):
         self._step()
         return await super().heads(versions)
 
-    async def _upsert(self, points: Sequence[models.PointStruct], guards: Sequence[models.Filter]) -> None:
+    async def _upsert(
+        self, points: Sequence[models.PointStruct], guards: Sequence[models.Filter], workspace: str
+    ) -> None:
         self._step()
-        await super()._upsert(points, guards)
+        await super()._upsert(points, guards, workspace)
 
     async def sweep(self, heads: Heads) -> None:
         self._step()
