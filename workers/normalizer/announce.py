@@ -14,6 +14,9 @@ from workers.normalizer.inbox import CONSUMER
 from workers.normalizer.normalize import Outcome
 from workers.normalizer.sources.draft import NotADocument
 
+_TOLD = 10
+"""Documents of one event whose missing ends its receipt names; each document says it of itself too."""
+
 
 def announce(delivery: Delivery[RawEvent], outcome: Outcome, superseded: Set[UUID]) -> list[Outgoing]:
     """Return the document versions of a delivery, tombstones behind the deletions, and its receipt last.
@@ -29,8 +32,14 @@ def announce(delivery: Delivery[RawEvent], outcome: Outcome, superseded: Set[UUI
         outgoing.append(Outgoing(DOCUMENTS, version, cause=delivery, part=part))
         if version.operation == "delete":
             outgoing.append(Outgoing(DOCUMENTS, version, cause=delivery, part=f"{part}/tombstone", tombstone=True))
-    detail = f"of {len(superseded)} documents a newer state was published before" if superseded else ""
-    return [*outgoing, _receipt(delivery, "applied", published, superseded, detail)]
+    details = [f"of {len(superseded)} documents a newer state was published before"] if superseded else []
+    details += [
+        f"of document {version.document_id} the last {version.left_out} of {len(version.text)} characters are not"
+        f" indexed: {len(version.chunks)} chunks are the most"
+        for version in published
+        if version.left_out
+    ][:_TOLD]
+    return [*outgoing, _receipt(delivery, "applied", published, superseded, "; ".join(details))]
 
 
 def announce_duplicate(delivery: Delivery[RawEvent]) -> list[Outgoing]:

@@ -10,7 +10,7 @@ from schemas import ids
 from schemas.dead_letters import Reason
 from schemas.documents import Author, Chunk, DocumentVersion, Entity, MetadataValue, Relation
 from schemas.raw import RawEvent
-from workers.normalizer.chunk import OVERLAP, SIZE, cut
+from workers.normalizer.chunk import MOST, OVERLAP, SIZE, cut, left_out
 from workers.normalizer.language import language_of
 from workers.normalizer.parse.parsed import Feed, Limits, Parsed
 from workers.normalizer.sources.draft import THIS, Draft, Format, NotADocument
@@ -39,6 +39,7 @@ def normalize(
     *,
     size: int = SIZE,
     overlap: int = OVERLAP,
+    most: int = MOST,
 ) -> Outcome:
     """Return what `raw`, first accepted at `offset` of its partition, says; `parsed` is what its job gave, if any.
 
@@ -50,7 +51,9 @@ def normalize(
     drafts = mapping.drafts(raw, parsed)
     if isinstance(drafts, NotADocument):
         return drafts
-    versions = [_version(draft, raw, offset, limits, partial(cut, size=size, overlap=overlap)) for draft in drafts]
+    versions = [
+        _version(draft, raw, offset, limits, partial(cut, size=size, overlap=overlap, most=most)) for draft in drafts
+    ]
     spoken = [version for version in versions if version is not None]
     return tuple(newest(spoken)) if spoken else NotADocument("no text but control characters and blanks")
 
@@ -100,6 +103,7 @@ def _version(
         return None
     document_id = _document_id(raw, draft.external_id)
     title = one_line(draft.title)
+    chunks = cutter(text, draft.format)
     entities, relations = _stated(draft, f"document:{document_id}", title)
     return DocumentVersion(
         workspace=raw.workspace,
@@ -121,7 +125,8 @@ def _version(
         url=web_address(draft.url),
         links=_links(draft, text),
         metadata=_metadata(draft.metadata),
-        chunks=cutter(text, draft.format),
+        chunks=chunks,
+        left_out=left_out(text, chunks),
         entities=entities,
         relations=relations,
     )

@@ -94,6 +94,7 @@ async def _read(delivery: Delivery[RawEvent], tools: Tools) -> Outcome | Permane
                 limits,
                 size=tools.settings.chunk_chars,
                 overlap=tools.settings.chunk_overlap,
+                most=tools.settings.chunks_most,
             )
     except Permanent as error:
         return error
