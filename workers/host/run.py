@@ -90,7 +90,15 @@ class Host:
             resources.push_async_callback(publisher.close)
             timing = Timing.of(settings.session_s, settings.stalled_after_s)
             self._runtimes = [
-                Runtime(worker, kafka.bootstrap, publisher, objects, timing=timing, instance=settings.instance)
+                Runtime(
+                    worker,
+                    kafka.bootstrap,
+                    publisher,
+                    objects,
+                    limits=worker.limits.within(settings.held_records, settings.held_mb * 1024 * 1024),
+                    timing=timing,
+                    instance=settings.instance,
+                )
                 for worker in self._workers
             ]
             for number in (signal.SIGTERM, signal.SIGINT):
