@@ -221,8 +221,8 @@ class Shares(Generic[Item]):
                 return False
             return not key.deleting and (self._beside or not key.at_work)
         earlier_deletion = bool(key.deletions) and key.deletions[0] < entry.offset
-        behind = bool(key.aside) and any(not each.deletion for each in key.aside)
-        return not (earlier_deletion or behind or key.at_work or (key.deleting and not self._beside))
+        # Also of what comes behind a record that is set aside: what holds that one up holds it up as well.
+        return not (earlier_deletion or key.at_work or (key.deleting and not self._beside))
 
     def _settle(self, sequence: _Sequence[Item]) -> None:
         """Put a sequence that has no batch at work where it belongs: behind those that wait, or away."""
