@@ -10,7 +10,7 @@ export UV_SYSTEM_CERTS := true
 export UV_NATIVE_TLS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test screenshots kill-test faults mutations backlog chat-bench check up down lock clean
+.PHONY: help setup demo test screenshots kill-test faults mutations backlog neighbours chat-bench check up down lock clean
 
 help:
 	@echo "make demo    set up, start everything, ingest real input, ask questions, stop"
@@ -20,6 +20,7 @@ help:
 	@echo "make faults  break real servers in every way of the fault catalogue, and print what held"
 	@echo "make mutations   break the delivery layer on purpose, one promise at a time, and see the tests notice"
 	@echo "make backlog EVENTS=1000000   memory of workers that find so many events waiting"
+	@echo "make neighbours  what one workspace's flood costs another"
 	@echo "make chat-bench  what a chat over the log costs, beside asking the model server directly"
 	@echo "make check   lint, format, types, import arrows"
 	@echo "make up      start the local stack        make down   stop it"
@@ -83,6 +84,10 @@ mutations: setup
 backlog: EVENTS := 1000000
 backlog: setup
 	@$(PY) -m bench.backlog --events $(EVENTS) $(BACKLOG)
+
+# NEIGHBOURS="--encoder minilm --uploads 1000 --rows 20000"; --help for the rest.
+neighbours: setup
+	@$(PY) -m bench.neighbours $(NEIGHBOURS)
 
 # CHAT_BENCH="--litellm PATH" to measure a LiteLLM proxy of its own environment beside it; --help for the rest.
 chat-bench: setup

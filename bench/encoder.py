@@ -61,7 +61,7 @@ async def _alone(encoder: Encoder, texts: list[str]) -> None:
 
 async def _embedded(encoder: Encoder, versions: list[DocumentVersion]) -> None:
     for window in windows(versions):
-        await points_of(window, encoder)
+        await points_of(window, encoder.encode_documents)
 
 
 def ways(versions: list[DocumentVersion], encoders: dict[int, Encoder]) -> dict[str, Way]:

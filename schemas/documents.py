@@ -82,6 +82,8 @@ class DocumentVersion(Event):
     links: tuple[str, ...] = ()
     metadata: dict[str, MetadataValue] = Field(default_factory=dict)
     chunks: tuple[Chunk, ...] = ()
+    left_out: int = Field(default=0, ge=0)
+    """Code points at the end of `text` that are in no chunk, and so are not found: it has more than are indexed."""
     entities: tuple[Entity, ...] = ()
     relations: tuple[Relation, ...] = ()
     parents: tuple[str, ...] = ()

@@ -17,3 +17,7 @@ class HostSettings(Settings):
     has the partitions at once, instead of waiting `session_s` for the process that died. Empty: no such name."""
     stalled_after_s: float = Field(default=120, ge=1, alias="MILLRACE_STALLED_AFTER_S")
     """A partition whose first record is neither finished nor retried for so long is a fault: liveness turns red."""
+    held_records: int = Field(default=1_000_000, ge=1, alias="MILLRACE_HELD_RECORDS")
+    held_mb: int = Field(default=1_024, ge=1, alias="MILLRACE_HELD_MB")
+    """Each worker holds at most so many records and MiB in memory, where it would hold more by itself. How far it sees
+    past one workspace's flood to what the others sent falls with it."""

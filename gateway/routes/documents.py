@@ -65,6 +65,8 @@ class DocumentShown(BaseModel):
     url: str
     language: str
     chunks: int
+    left_out: int
+    """Characters at the end of the text that are not indexed, since it has more chunks than one document may have."""
     authors: list[dict[str, Any]]
     metadata: dict[str, Any]
     created_at: datetime | None

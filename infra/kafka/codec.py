@@ -24,6 +24,9 @@ from topics.catalogue import Topic
 
 DATAREF = "ce_dataref"
 DATASIZE = "datasize"
+SOURCE, OPERATION, WORKSPACE = "source", "operation", "workspace"
+"""What a reader sorts records by before it decodes them; records of before these headers have `workspace` alone."""
+DELETE = b"delete"
 MAX_SIZE_DIGITS = 12
 THREADED_BYTES = 256 * 1024
 """Bodies from this size on are encoded and decoded in a thread: 32 MiB would hold the event loop for 0.2 s."""
@@ -88,7 +91,7 @@ async def encode(
     """Return the record of `body`; a large body is put into `objects` first. Raises Transient, TypeError."""
     if not isinstance(body, topic.body):
         raise TypeError(f"topic {topic.name} carries {topic.body.__name__}, not {type(body).__name__}")
-    headers = envelope.headers()
+    headers = envelope.headers() + _sorted_by(body)
     value: bytes | None = None
     if not tombstone:
         value = await asyncio.to_thread(_dumped, body) if body.weight > THREADED_BYTES else _dumped(body)
@@ -118,6 +121,28 @@ async def decode(record: Record, topic: Topic[Any], objects: ObjectStore) -> Del
     if body.workspace != envelope.workspace:
         raise Permanent(Reason.WORKSPACE_MISMATCH, "header and body name different workspaces")
     return Delivery(body, envelope, envelope.origin or origin_of(record), (record.key or b"").decode(errors="replace"))
+
+
+def _sorted_by(body: Event) -> list[tuple[str, bytes]]:
+    source, operation = getattr(body, "source", ""), getattr(body, "operation", "")
+    headers = [(SOURCE, source.encode())] if source else []
+    return [*headers, (OPERATION, DELETE)] if operation == "delete" else headers
+
+
+def sorting(record: Record) -> tuple[str, str, bool]:
+    """Return workspace and source of `record` as its headers tell them, and whether it deletes; empty if they do not.
+
+    Nothing is decoded or checked: a record that is no event is sorted too, and finds its dead letter.
+    """
+    workspace, source, deletion = b"", b"", record.value is None
+    for name, value in record.headers:
+        if name == WORKSPACE:
+            workspace = value or b""
+        elif name == SOURCE:
+            source = value or b""
+        elif name == OPERATION:
+            deletion = deletion or value == DELETE
+    return workspace.decode(errors="replace"), source.decode(errors="replace"), deletion
 
 
 def origin_of(record: Record) -> Origin:

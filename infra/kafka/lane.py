@@ -1,4 +1,8 @@
-"""The queue of one partition: order, concurrency, back-pressure, and what may be committed."""
+"""The queue of one partition: order, concurrency, back-pressure, and what may be committed.
+
+Records of a `Micro` subscription take turns by workspace (`infra.queueing.shares`): what one workspace sends holds up
+its own, and whatever is finished first, only the contiguous finished prefix is committed.
+"""
 
 import asyncio
 from collections import deque
@@ -8,11 +12,12 @@ from typing import Generic, TypeVar
 
 from aiokafka import TopicPartition
 
-from infra.kafka.codec import Record, body_bytes
+from infra.kafka.codec import Record, body_bytes, sorting
 from infra.kafka.handling import Handling, Stopping
 from infra.kafka.progress import Progress
 from infra.kafka.waiting import Waiting, enter
 from infra.kafka.worker import Each, Micro, Subscription
+from infra.queueing.shares import Batch, Deletions, Entry, Shares
 
 Tools = TypeVar("Tools")
 
@@ -40,8 +45,11 @@ class Lane(Generic[Tools]):
         self._handling = handling
         self._finished = finished
         self._waiting = Waiting(self._moved_on)
-        self._queue: deque[tuple[Record, int]] = deque()
-        """Records with their sizes."""
+        self._queue: deque[Record] = deque()
+        """Of a subscription that takes records one by one."""
+        mode = subscription.mode
+        self._shares: Shares[Record] = Shares(mode.deletions if isinstance(mode, Micro) else Deletions.IN_ORDER)
+        self._batched = isinstance(mode, Micro)
         self._held_records = 0
         self._held_bytes = 0
         self._arrived = asyncio.Event()
@@ -80,11 +88,13 @@ class Lane(Generic[Tools]):
         if not self._held_records:
             self._advanced_at = monotonic()
         for record in records:
-            size = _size(record)
             self.progress.start(record.offset)
-            self._queue.append((record, size))
+            if self._batched:
+                self._shares.add(_entry(record))
+            else:
+                self._queue.append(record)
             self._held_records += 1
-            self._held_bytes += size
+            self._held_bytes += _fetched(record)
             self._next = record.offset + 1
         self._arrived.set()
 
@@ -115,10 +125,31 @@ class Lane(Generic[Tools]):
             self.failure = failure
 
     async def _run_batches(self, mode: Micro) -> None:
-        while await self._something():
-            batch, size = self._take(mode)
+        try:
+            async with asyncio.TaskGroup() as group:
+                while not self._closing:
+                    self._arrived.clear()
+                    while not self._closing and (taken := self._shares.take(mode.records, mode.bytes)):
+                        group.create_task(self._batch(taken))
+                        # The batch begins, and others get the loop, before more is taken.
+                        await asyncio.sleep(0)
+                    await self._arrived.wait()
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
+
+    async def _batch(self, taken: Batch[Record]) -> None:
+        enter(self._waiting)
+        batch = [entry.item for entry in taken.entries]
+        # A body in the object store is in memory from here on, and was not before.
+        fetching = taken.size - sum(map(_fetched, batch))
+        self._held_bytes += fetching
+        try:
             await self._handling.settle(batch, self._subscription)
-            self._finish(batch, size)
+        finally:
+            self._held_bytes -= fetching
+        self._finish(batch)
+        self._shares.done(taken)
+        self._arrived.set()
 
     async def _run_each(self, mode: Each) -> None:
         tails: dict[bytes | None, asyncio.Task[None]] = {}
@@ -129,9 +160,9 @@ class Lane(Generic[Tools]):
                     await slots.acquire()
                     if self._closing:
                         break
-                    record, size = self._queue.popleft()
+                    record = self._queue.popleft()
                     earlier = tails.get(record.key)
-                    task = group.create_task(self._one(record, size, earlier))
+                    task = group.create_task(self._one(record, earlier))
                     tails[record.key] = task
                     task.add_done_callback(_forget(tails, record.key, slots))
                     if record.offset % _AT_ONCE == 0:
@@ -139,13 +170,13 @@ class Lane(Generic[Tools]):
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from failures
 
-    async def _one(self, record: Record, size: int, earlier: asyncio.Task[None] | None) -> None:
+    async def _one(self, record: Record, earlier: asyncio.Task[None] | None) -> None:
         enter(self._waiting)
         if earlier is not None:
             # Records of one key stay in order, whatever the concurrency.
             await asyncio.wait([earlier])
         await self._handling.settle([record], self._subscription)
-        self._finish([record], size)
+        self._finish([record])
 
     async def _something(self) -> bool:
         """Wait for a record; False when the lane closes."""
@@ -154,26 +185,17 @@ class Lane(Generic[Tools]):
             await self._arrived.wait()
         return not self._closing
 
-    def _take(self, mode: Micro) -> tuple[list[Record], int]:
-        record, held = self._queue.popleft()
-        batch = [record]
-        while self._queue and len(batch) < mode.records and held + self._queue[0][1] <= mode.bytes:
-            record, size = self._queue.popleft()
-            batch.append(record)
-            held += size
-        return batch, held
-
     def _moved_on(self) -> None:
         # A long queue stands behind few answers at once: as long as turns are given, the partition is not stuck.
         self._advanced_at = monotonic()
 
-    def _finish(self, records: Sequence[Record], size: int) -> None:
+    def _finish(self, records: Sequence[Record]) -> None:
         before = self.progress.committable
         self.progress.finish_all([record.offset for record in records])
         if self.progress.committable != before:
             self._advanced_at = monotonic()
         self._held_records -= len(records)
-        self._held_bytes -= size
+        self._held_bytes -= sum(map(_fetched, records))
         self._finished(self.partition)
 
 
@@ -188,6 +210,16 @@ def _forget(
     return done
 
 
+def _entry(record: Record) -> Entry[Record]:
+    workspace, source, deletion = sorting(record)
+    return Entry(record, record.offset, workspace, source, record.key, _size(record), deletion)
+
+
 def _size(record: Record) -> int:
     # A body in the object store counts already here: it is fetched while its batch is handled.
     return body_bytes(record) + len(record.key or b"") + 100
+
+
+def _fetched(record: Record) -> int:
+    """What a record takes in memory until it is handled: its body too, unless that stands in the object store."""
+    return len(record.value or b"") + len(record.key or b"") + 100

@@ -14,10 +14,17 @@ POLLED = 4
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What all partitions of a worker may hold in memory together: about 4 MB, whatever waits on the log."""
+    """What all partitions of a worker may hold in memory together: about 4 MB, whatever waits on the log.
+
+    What is held is also how far a worker sees past one workspace's records to those of the others.
+    """
 
     records: int = 1_000
     bytes: int = 4 * 1024 * 1024
+
+    def within(self, records: int, size: int) -> "Limits":
+        """Return these limits, or less where that is more than `records` or `size` bytes."""
+        return Limits(min(self.records, records), min(self.bytes, size))
 
 
 class Holder(Protocol):

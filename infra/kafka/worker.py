@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from infra.kafka.room import Limits
+from infra.queueing.shares import Deletions
 from schemas.envelope import Envelope, Origin
 from schemas.event import Event
 from topics.catalogue import Topic
@@ -53,10 +54,15 @@ class Outgoing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Micro:
-    """Hand over up to `records` records of one partition at once; never waits for more than are there."""
+    """Hand over up to `records` records of one workspace and partition at once; never waits for more than are there.
+
+    Batches of several workspaces run side by side, and of one workspace its deletions, small records and bulk, each in
+    a sequence of its own (`infra.queueing.shares`).
+    """
 
     records: int = 64
     bytes: int = 4 * 1024 * 1024
+    deletions: Deletions = Deletions.IN_ORDER
 
     def __post_init__(self) -> None:
         if self.records < 1 or self.bytes < 1:

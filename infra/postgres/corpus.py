@@ -10,7 +10,7 @@ import asyncpg
 from infra.postgres.pool import translated
 
 _HEAD = """document_id, source, connector, external_id, event_id, version, kind, title, url, language, chunks,
-    authors, metadata, created_at, updated_at, received_at"""
+    left_out, authors, metadata, created_at, updated_at, received_at"""
 
 # Keyset pages: (source, document_id) is the order of the index documents_by_source, so page n costs what page 1 does.
 _PAGE = f"""
@@ -39,6 +39,7 @@ class StoredDocument:
     url: str
     language: str
     chunks: int
+    left_out: int
     authors: list[dict[str, Any]]
     metadata: dict[str, Any]
     created_at: datetime | None

@@ -7,9 +7,11 @@ from infra.telemetry.metrics import Metric, gauge
 
 
 class Lanes:
-    """Places at backends, by name. A lane without a limit always has room."""
+    """Places at backends, by name. A lane without a limit has `places`, or always room."""
 
-    def __init__(self) -> None:
+    def __init__(self, places: int | None = None, meter: Metric | None = Metric.BACKEND_AT_WORK) -> None:
+        self._places = places
+        self._meter = meter
         self._limits: dict[str, int] = {}
         self._taken: dict[str, int] = {}
         self._moving: dict[str, deque[asyncio.Future[None]]] = {}
@@ -61,11 +63,12 @@ class Lanes:
             raise
 
     def _report(self, lane: str) -> None:
-        if lane:
-            gauge(Metric.BACKEND_AT_WORK, self.taken(lane), lane)
+        if lane and self._meter is not None:
+            gauge(self._meter, self.taken(lane), lane)
 
     def _free(self, lane: str) -> bool:
-        return self.taken(lane) < self._limits[lane] if lane in self._limits else True
+        places = self._limits.get(lane, self._places)
+        return places is None or self.taken(lane) < places
 
     def _let_in(self, lane: str) -> None:
         queue = self._moving.get(lane)

@@ -62,12 +62,17 @@ class Slots:
         meters: Meters,
         weights: Mapping[str, float] | None = None,
         clock: Callable[[], float] = monotonic,
+        *,
+        each: int | None = None,
     ) -> None:
+        """`each` bounds the turns that one workspace has at once, so that a slot is left for the next to come."""
         self._meters = meters
         self._slots = slots
         self._free = slots
         self._turns: Turns[asyncio.Future[Turn]] = Turns(weights)
-        self._lanes = Lanes()
+        self._each = each
+        # Workspaces are no label of a metric: there may be any number of them.
+        self._lanes = Lanes() if each is None else Lanes(each, None)
         self._clock = clock
         self._service = Service()
 
@@ -109,7 +114,10 @@ class Slots:
         Raises NoTurnError if its turn has not come within `within_s` seconds; None waits for ever.
         """
         queued_at = self._clock()
-        self._lanes.limit(lane, limit)
+        if self._each is None:
+            self._lanes.limit(lane, limit)
+        else:
+            lane = workspace
         turn = await self._turn(workspace, accepted_at, lane, within_s)
         started = self._clock()
         observe(self._meters.waited, started - queued_at, *self._meters.labels)

@@ -51,5 +51,10 @@ def verdict(version: DocumentVersion, head: Head | None) -> Verdict:
     return Verdict.HELD if state(version) == head else Verdict.STALE
 
 
+def newer(one: Head, other: Head) -> bool:
+    """Whether the first is the newer state of a document."""
+    return _rank(one) > _rank(other)
+
+
 def _rank(head: Head) -> tuple[int, bool]:
     return (head.version, head.deleted)

@@ -6,37 +6,44 @@ publishes  receipts    one per document version, sink `embedder/<index id>`
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import groupby
 
+from infra.kafka.room import Limits
 from infra.kafka.worker import Delivery, Micro, Outgoing, Worker
-from infra.models.encoder import Encoder
 from infra.models.opening import open_encoder
 from infra.models.settings import EncoderSettings
 from infra.postgres.indexes import Index, register
 from infra.postgres.pool import open_pool
 from infra.qdrant.client import open_client
 from infra.qdrant.collections import ensure_collection
+from infra.queueing.shares import Deletions
 from infra.settings import PostgresSettings, QdrantSettings, load
 from schemas.documents import DocumentVersion
 from schemas.event import now
 from schemas.receipts import Receipt
 from topics.catalogue import DOCUMENTS, RECEIPTS
+from workers.embedder.asked import Asked
 from workers.embedder.decide import Heads, Verdict, key, newest, state, verdict
-from workers.embedder.encode import points_of, windows
 from workers.embedder.settings import EmbedderSettings
 from workers.embedder.store import IndexWriter
+from workers.embedder.turns import Turns
+from workers.embedder.write import Writing
 
-BATCH = Micro(records=16, bytes=128 * 1024)
+BATCH = Micro(records=16, bytes=128 * 1024, deletions=Deletions.BESIDE)
 """About 130 chunks: 5 s of encoding on two cores, so that a rebalance or a stop need not wait long."""
+HELD = Limits(records=16_000, bytes=48 * 1024 * 1024)
+"""A flood of so many documents is read past, to what the other workspaces sent behind it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The encoder, and the index that it writes."""
+    """The turns at the encoder, the index that is written, and what is being written."""
 
     index_id: str
-    encoder: Encoder
+    turns: Turns
     index: IndexWriter
+    asked: Asked = field(default_factory=Asked)
 
 
 @asynccontextmanager
@@ -47,7 +54,8 @@ async def open_tools() -> AsyncIterator[Tools]:
         async with open_pool(load(PostgresSettings)) as pool:
             await register(pool, Index(settings.index_id, settings.collection, encoder.model_id, encoder.dimension))
         await ensure_collection(client, settings.collection, encoder.dimension)
-        yield Tools(settings.index_id, encoder, IndexWriter(client, settings.collection))
+        turns = Turns(encoder, settings.encoded_at_once, settings.weights)
+        yield Tools(settings.index_id, turns, IndexWriter(client, settings.collection, settings.weights))
 
 
 def group() -> str:
@@ -55,7 +63,7 @@ def group() -> str:
     return f"millrace.embedder.{load(EmbedderSettings).index_id}"
 
 
-worker = Worker("embedder", tools=open_tools, publishes=(RECEIPTS,), group=group)
+worker = Worker("embedder", tools=open_tools, publishes=(RECEIPTS,), group=group, limits=HELD)
 
 
 @worker.handles(DOCUMENTS, batch=BATCH)
@@ -65,7 +73,10 @@ async def embed(deliveries: Sequence[Delivery[DocumentVersion]], tools: Tools) -
     heads = await tools.index.heads(versions)
     fresh = [version for version in versions if verdict(version, heads.get(key(version))) is Verdict.FRESH]
     if fresh:
-        await _write(fresh, tools)
+        with tools.asked.working(fresh):
+            # A turn at the encoder is one workspace's.
+            for _, of_one in groupby(fresh, key=lambda version: version.workspace):
+                await Writing(list(of_one), tools.turns, tools.index, tools.asked).run()
         heads = await tools.index.heads(versions)
     # Also for what is stale or held: a crash or a zombie may have left points behind the head.
     await tools.index.sweep(heads)
@@ -74,13 +85,6 @@ async def embed(deliveries: Sequence[Delivery[DocumentVersion]], tools: Tools) -
         Outgoing(RECEIPTS, receipt(delivery.body, heads, sink), cause=delivery, part=tools.index_id)
         for delivery in deliveries
     ]
-
-
-async def _write(fresh: Sequence[DocumentVersion], tools: Tools) -> None:
-    for window in windows(fresh):
-        points = await points_of(window, tools.encoder)
-        await tools.index.write_chunks(points, [version for version, _ in window])
-    await tools.index.write_heads(fresh)
 
 
 def receipt(version: DocumentVersion, heads: Heads, sink: str) -> Receipt:

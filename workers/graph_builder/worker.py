@@ -8,11 +8,15 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from time import monotonic
 
+from infra.kafka.room import Limits
 from infra.kafka.worker import Delivery, Micro, Outgoing, Worker
 from infra.neo4j.client import GraphDriver, open_driver
 from infra.neo4j.schema import document_node_id, ensure
+from infra.queueing.slots import Meters, Slots
 from infra.settings import Neo4jSettings, load
+from infra.telemetry.metrics import Metric
 from schemas.documents import DocumentVersion
 from schemas.event import now
 from schemas.receipts import Receipt
@@ -24,6 +28,8 @@ from workers.graph_builder.plan import DocumentPlan, newest, plan
 from workers.graph_builder.settings import GraphBuilderSettings
 
 SINK = "graph_builder"
+PLANNED_AT_ONCE = 1
+PLANNING = Meters(Metric.TURN_WAITED_SECONDS, Metric.TURN_QUEUE_DEPTH, Metric.TURN_ESTIMATED_WAIT_SECONDS, ("plan",))
 
 
 @dataclass
@@ -32,6 +38,8 @@ class Tools:
 
     graph: GraphDriver
     gazetteers: Gazetteers
+    planning: Slots = field(default_factory=lambda: Slots(PLANNED_AT_ONCE, PLANNING))
+    """In turns, since the interpreter runs one thread at once: many would keep it from the event loop."""
     _prepared: bool = False
     _preparing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -53,7 +61,10 @@ async def open_tools() -> AsyncIterator[Tools]:
         yield Tools(graph, Gazetteers(graph, load(GraphBuilderSettings)))
 
 
-worker = Worker(SINK, tools=open_tools, publishes=(RECEIPTS,))
+HELD = Limits(records=12_000, bytes=32 * 1024 * 1024)
+"""A flood of so many documents is read past, to what the other workspaces sent behind it."""
+
+worker = Worker(SINK, tools=open_tools, publishes=(RECEIPTS,), limits=HELD)
 
 
 @worker.handles(DOCUMENTS, batch=Micro(records=64))
@@ -62,7 +73,8 @@ async def build(deliveries: Sequence[Delivery[DocumentVersion]], tools: Tools) -
     await tools.prepare()
     versions = newest([delivery.body for delivery in deliveries])
     names = {workspace: await tools.gazetteers.of(workspace) for workspace in {v.workspace for v in versions}}
-    plans = await asyncio.to_thread(_plans, versions, names)
+    async with tools.planning.slot(versions[0].workspace, monotonic()):
+        plans = await asyncio.to_thread(_plans, versions, names)
     stale = await store.apply(tools.graph, plans)
     written = {plan.node: plan for plan in plans if plan.node not in stale}
     return [Outgoing(RECEIPTS, receipt(delivery.body, written), cause=delivery) for delivery in deliveries]

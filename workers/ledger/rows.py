@@ -93,6 +93,7 @@ class DocumentRow(NamedTuple):
     language: str
     text: str
     chunks: int
+    left_out: int
     authors: str
     metadata: str
     created_at: datetime | None
@@ -223,6 +224,7 @@ def document_row(version: DocumentVersion) -> DocumentRow:
         "" if deleted else storable(version.language),
         "" if deleted else storable(version.text),
         len(version.chunks),
+        version.left_out,
         json_text([] if deleted else [author.model_dump() for author in version.authors]),
         json_text({} if deleted else dict(version.metadata)),
         version.created_at,

@@ -104,22 +104,22 @@ where held.workspace = excluded.workspace
 _DOCUMENTS = """
 insert into documents as held (
     document_id, workspace, source, connector, external_id, event_id, version, deleted, kind, title, url, language,
-    text, chunks, authors, metadata, created_at, updated_at, received_at)
+    text, chunks, left_out, authors, metadata, created_at, updated_at, received_at)
 select distinct on (document_id)
     document_id, workspace, source, connector, external_id, event_id, version, deleted, kind, title, url, language,
-    text, chunks, authors::jsonb, metadata::jsonb, created_at, updated_at, received_at
+    text, chunks, left_out, authors::jsonb, metadata::jsonb, created_at, updated_at, received_at
 from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::bigint[], $8::boolean[],
-            $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::int[], $15::text[], $16::text[],
-            $17::timestamptz[], $18::timestamptz[], $19::timestamptz[])
+            $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::int[], $15::int[], $16::text[],
+            $17::text[], $18::timestamptz[], $19::timestamptz[], $20::timestamptz[])
   with ordinality
   as t (document_id, workspace, source, connector, external_id, event_id, version, deleted, kind, title, url, language,
-        text, chunks, authors, metadata, created_at, updated_at, received_at, position)
+        text, chunks, left_out, authors, metadata, created_at, updated_at, received_at, position)
 order by document_id, version desc, deleted desc, position desc
 on conflict (document_id) do update set
     source = excluded.source, connector = excluded.connector, external_id = excluded.external_id,
     event_id = excluded.event_id, version = excluded.version, deleted = excluded.deleted, kind = excluded.kind,
     title = excluded.title, url = excluded.url, language = excluded.language, text = excluded.text,
-    chunks = excluded.chunks, authors = excluded.authors, metadata = excluded.metadata,
+    chunks = excluded.chunks, left_out = excluded.left_out, authors = excluded.authors, metadata = excluded.metadata,
     created_at = excluded.created_at, updated_at = excluded.updated_at, received_at = excluded.received_at
 where held.workspace = excluded.workspace and (held.version, held.deleted) <= (excluded.version, excluded.deleted)
 """

@@ -27,6 +27,9 @@ _LEFT_OUT = {
     Verdict.HIDDEN: "{} documents stand in something that is removed",
 }
 
+_TOLD = 10
+"""Documents of one event whose missing ends its receipt names; each document says it of itself too."""
+
 
 @dataclass
 class Said:
@@ -72,6 +75,7 @@ def receipt(said: Said) -> Outgoing:
     details = [text.format(counts[verdict]) for verdict, text in _LEFT_OUT.items() if counts[verdict]]
     if said.contents:
         details.append(f"{len(said.contents) + said.more} documents that stood in it went with it")
+    details += _ends_left_out(published)
     return _receipt(
         said.delivery,
         "applied",
@@ -80,6 +84,16 @@ def receipt(said: Said) -> Outgoing:
         parts=sum(len(version.chunks) for version in published),
         detail="; ".join(details),
     )
+
+
+def _ends_left_out(published: Sequence[DocumentVersion]) -> list[str]:
+    """Return of which documents the end is not indexed, for the first `_TOLD` of them."""
+    return [
+        f"of document {version.document_id} the last {version.left_out} of {len(version.text)} characters are not"
+        f" indexed: {len(version.chunks)} chunks are the most"
+        for version in published
+        if version.left_out
+    ][:_TOLD]
 
 
 def announce_duplicate(delivery: Delivery[RawEvent]) -> Outgoing:

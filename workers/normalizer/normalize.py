@@ -12,7 +12,7 @@ from schemas.dead_letters import Reason
 from schemas.documents import Author, Chunk, DocumentVersion, Entity, MetadataValue, Relation
 from schemas.ids import name_of
 from schemas.raw import RawEvent
-from workers.normalizer.chunk import OVERLAP, SIZE, cut
+from workers.normalizer.chunk import MOST, OVERLAP, SIZE, cut, left_out
 from workers.normalizer.decide import Asked, State
 from workers.normalizer.language import language_of
 from workers.normalizer.parse.parsed import Feed, Limits, Parsed
@@ -46,6 +46,7 @@ def normalize(
     *,
     size: int = SIZE,
     overlap: int = OVERLAP,
+    most: int = MOST,
 ) -> Outcome:
     """Return what `raw`, first accepted at `offset` of its partition, says; `parsed` is what its job gave, if any.
 
@@ -57,7 +58,8 @@ def normalize(
     drafts = mapping.drafts(raw, parsed)
     if isinstance(drafts, NotADocument):
         return drafts
-    states = [_state(draft, raw, offset, limits, partial(cut, size=size, overlap=overlap)) for draft in drafts]
+    cutter = partial(cut, size=size, overlap=overlap, most=most)
+    states = [_state(draft, raw, offset, limits, cutter) for draft in drafts]
     spoken = [state for state in states if state is not None]
     return tuple(newest(spoken)) if spoken else NotADocument("no text but control characters and blanks")
 
@@ -139,6 +141,7 @@ def _version(
     external_id = name_of(draft.external_id)
     document_id = _document_id(raw, external_id)
     title = one_line(draft.title)
+    chunks = cutter(text, draft.format)
     entities, relations = _stated(draft, f"document:{document_id}", title)
     return DocumentVersion(
         workspace=raw.workspace,
@@ -160,7 +163,8 @@ def _version(
         url=web_address(draft.url),
         links=_links(draft, text),
         metadata=_metadata(draft.metadata),
-        chunks=cutter(text, draft.format),
+        chunks=chunks,
+        left_out=left_out(text, chunks),
         entities=entities,
         relations=relations,
         parents=_parents(draft, raw),

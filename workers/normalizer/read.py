@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from time import monotonic
 from uuid import UUID
 
 import asyncpg
@@ -11,7 +12,9 @@ import asyncpg
 from infra.errors import Permanent
 from infra.kafka.worker import Delivery
 from infra.postgres.pool import open_pool
+from infra.queueing.slots import Meters, Slots
 from infra.settings import PostgresSettings, load
+from infra.telemetry.metrics import Metric
 from schemas.raw import RawEvent
 from workers.normalizer.normalize import Outcome, normalize
 from workers.normalizer.sandbox import Sandbox
@@ -20,6 +23,10 @@ from workers.normalizer.sources.registry import mapping_of
 
 _THREADS = 4
 """Deliveries that are mapped and cut at once. The chunker works outside the interpreter lock, the rest does not."""
+_PARSING, _CUTTING = (
+    Meters(Metric.TURN_WAITED_SECONDS, Metric.TURN_QUEUE_DEPTH, Metric.TURN_ESTIMATED_WAIT_SECONDS, (work,))
+    for work in ("parse", "cut")
+)
 _KEPT = 256
 
 
@@ -30,10 +37,15 @@ class Tools:
     pool: "asyncpg.Pool[asyncpg.Record]"
     sandbox: Sandbox
     settings: NormalizerSettings
-    threads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_THREADS))
     read: dict[tuple[UUID, str], Outcome | Permanent] = field(default_factory=dict)
     """What is known of a batch in which one delivery failed: the runtime hands its deliveries over again one by one,
     and without this a document that hung its parser would hang it twice, and its neighbours be parsed twice."""
+
+    def __post_init__(self) -> None:
+        # One workspace has all places but one: its slowest documents leave that to the others.
+        processes, weights = self.settings.parse_processes, self.settings.weights
+        self.children = Slots(processes, _PARSING, weights, each=max(1, processes - 1))
+        self.threads = Slots(_THREADS, _CUTTING, weights, each=_THREADS - 1)
 
 
 @asynccontextmanager
@@ -69,8 +81,11 @@ async def _read(delivery: Delivery[RawEvent], tools: Tools) -> Outcome | Permane
     raw, limits = delivery.body, tools.settings.limits
     try:
         job = mapping_of(raw.connector).job(raw, limits) if raw.operation == "put" else None
-        parsed = await tools.sandbox.parse(job) if job else None
-        async with tools.threads:
+        parsed = None
+        if job is not None:
+            async with tools.children.slot(raw.workspace, monotonic()):
+                parsed = await tools.sandbox.parse(job)
+        async with tools.threads.slot(raw.workspace, monotonic()):
             return await asyncio.to_thread(
                 normalize,
                 raw,
@@ -79,6 +94,7 @@ async def _read(delivery: Delivery[RawEvent], tools: Tools) -> Outcome | Permane
                 limits,
                 size=tools.settings.chunk_chars,
                 overlap=tools.settings.chunk_overlap,
+                most=tools.settings.chunks_most,
             )
     except Permanent as error:
         return error

@@ -7,7 +7,9 @@ publishes  documents   one per document version that is not left out; after a de
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from infra.kafka.room import Limits
 from infra.kafka.worker import Delivery, Micro, Outgoing, Slices, Worker
+from infra.queueing.shares import Deletions
 from schemas.raw import RawEvent
 from topics.catalogue import DOCUMENTS, RAW_EVENTS, RECEIPTS
 from workers.normalizer.announce import Said, announce_duplicate, announced, documents, receipt
@@ -18,12 +20,15 @@ from workers.normalizer.normalize import Outcome
 from workers.normalizer.read import Tools, open_tools, read_all
 from workers.normalizer.sources.draft import NotADocument
 
-worker = Worker("normalizer", tools=open_tools, publishes=(DOCUMENTS, RECEIPTS))
+HELD = Limits(records=8_000, bytes=24 * 1024 * 1024)
+"""A flood of so many deliveries is read past, to what the other workspaces sent behind it."""
+
+worker = Worker("normalizer", tools=open_tools, publishes=(DOCUMENTS, RECEIPTS), limits=HELD)
 
 Read = tuple[Delivery[RawEvent], Outcome]
 
 
-@worker.handles(RAW_EVENTS, batch=Micro(records=64))
+@worker.handles(RAW_EVENTS, batch=Micro(records=64, deletions=Deletions.OVERTAKE))
 async def normalise(deliveries: Sequence[Delivery[RawEvent]], tools: Tools) -> Iterable[Outgoing] | Slices:
     """Read every delivery that is new and say what became of each."""
     new = await first_seen(tools.pool, deliveries)

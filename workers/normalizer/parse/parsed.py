@@ -11,7 +11,7 @@ Kind = Literal["file", "feed", "html"]
 class Limits:
     """What one document may cost. `expansion` bounds the unpacked bytes of a container (DOCX is a zip)."""
 
-    chars: int = 5_000_000
+    chars: int = 20_000_000
     expansion: int = 200 * 1024 * 1024
 
 

@@ -11,6 +11,7 @@ from infra.qdrant.client import open_client
 from infra.qdrant.collections import ensure_collection
 from infra.settings import QdrantSettings
 from workers.embedder.store import IndexWriter
+from workers.embedder.turns import Turns
 from workers.embedder.worker import Tools
 
 
@@ -34,7 +35,7 @@ async def collection(client: AsyncQdrantClient) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def tools(client: AsyncQdrantClient, collection: str) -> Tools:
-    return Tools("main", HashEncoder(), IndexWriter(client, collection))
+    return Tools("main", Turns(HashEncoder()), IndexWriter(client, collection))
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Whatever the order, the duplicates, the races and the crashes: an index ends in the newest version."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import permutations
 
@@ -9,13 +9,18 @@ import pytest
 from qdrant_client import AsyncQdrantClient, models
 
 from infra.errors import Transient
+from infra.models.encoder import FloatArray, Use
+from infra.models.hashed import HashEncoder
 from infra.qdrant.points import Head, Key, Part, belongs_to, chunks_of
 from schemas.documents import Chunk, DocumentVersion
 from schemas.receipts import Receipt
 from tests.deliveries import delivery
 from tests.events import document
+from workers.embedder.asked import Asked
 from workers.embedder.decide import DocumentKey, Heads
+from workers.embedder.encode import WINDOW
 from workers.embedder.store import IndexWriter
+from workers.embedder.turns import Turns, slices
 from workers.embedder.worker import Tools, embed
 
 Held = list[tuple[int, int, str]]
@@ -25,7 +30,7 @@ def version(number: int, chunks: int, *, workspace: str = "acme", external_id: s
     """Version `number` in so many chunks of one sentence each; no chunks: a deletion."""
     if not chunks:
         return document("", version=number, workspace=workspace, external_id=external_id)
-    sentences = [f"Version {number} says this in part {at}. " for at in range(chunks)]
+    sentences = [f"Version {number} says this in part {at:04}. " for at in range(chunks)]
     text = "".join(sentences)
     size = len(sentences[0])
     cut = tuple(Chunk(ordinal=at, start=at * size, end=(at + 1) * size) for at in range(chunks))
@@ -153,9 +158,14 @@ class Overtaken(IndexWriter):
             other, self.other = self.other, None
             await handle(other, *self.meanwhile)
 
-    async def write_chunks(self, points: Sequence[models.PointStruct], versions: Sequence[DocumentVersion]) -> None:
+    async def write_chunks(
+        self,
+        points: Sequence[models.PointStruct],
+        versions: Sequence[DocumentVersion],
+        wanted: Callable[[DocumentVersion], bool] = lambda _: True,
+    ) -> None:
         await self._let("chunks")
-        await super().write_chunks(points, versions)
+        await super().write_chunks(points, versions, wanted)
 
     async def write_heads(self, versions: Sequence[DocumentVersion]) -> None:
         await self._let("heads")
@@ -171,10 +181,87 @@ class Overtaken(IndexWriter):
 async def test_a_newer_version_may_overtake_at_every_step(
     tools: Tools, client: AsyncQdrantClient, collection: str, step: str, newer: DocumentVersion
 ) -> None:
-    slow = Overtaken(tools.index, step)
-    slow.meanwhile, slow.other = [newer], tools
-    await handle(replace(tools, index=slow), version(1, 3))
-    assert await held(client, collection) == expected(newer)
+    for asked in (tools.asked, Asked()):  # in this process, where the writer hears of it, and in another one
+        slow = Overtaken(tools.index, step)
+        slow.meanwhile, slow.other = [newer], tools
+        await handle(replace(tools, index=slow, asked=asked), version(1, 3))
+        assert await held(client, collection) == expected(newer)
+        await client.delete(collection, models.FilterSelector(filter=belongs_to("acme")))
+
+
+class Watched(HashEncoder):
+    """Remembers the texts that it encodes; dies at one, or stands still, when told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.dies_at = "nowhere"
+        self.reached = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+
+    async def _vectors(self, texts: Sequence[str], use: Use) -> FloatArray:
+        self.reached.set()
+        await self.go_on.wait()
+        if self.dies_at in texts:
+            raise Transient("encoder", "killed here")
+        self.texts += texts
+        return await super()._vectors(texts, use)
+
+
+def watched(tools: Tools) -> tuple[Tools, Watched]:
+    encoder = Watched()
+    return replace(tools, turns=Turns(encoder, 1)), encoder
+
+
+async def killed_in_the_third_window(tools: Tools, encoder: Watched, long: DocumentVersion) -> None:
+    encoder.dies_at = long.text_of(long.chunks[2 * WINDOW + 5])
+    with pytest.raises(Transient):
+        await handle(tools, long)
+    encoder.dies_at = "nowhere"
+    encoder.texts.clear()
+
+
+async def test_a_long_document_goes_on_where_it_stopped(
+    tools: Tools, client: AsyncQdrantClient, collection: str
+) -> None:
+    tools, encoder = watched(tools)
+    long = version(1, 3 * WINDOW)
+    await killed_in_the_third_window(tools, encoder, long)
+    assert len(await held(client, collection)) == 2 * WINDOW
+    (receipt,) = await handle(tools, long)
+    assert (receipt.outcome, receipt.parts) == ("applied", 3 * WINDOW)
+    again = [chunk.ordinal for chunk in long.chunks if long.text_of(chunk) in encoder.texts]
+    assert again == list(range(2 * WINDOW, 3 * WINDOW)), "what stood in the index was encoded again"
+    assert await held(client, collection) == expected(long)
+
+
+async def test_chunks_of_the_same_number_and_another_text_are_not_taken_for_its_own(tools: Tools) -> None:
+    tools, encoder = watched(tools)
+    long = version(1, 3 * WINDOW)
+    await killed_in_the_third_window(tools, encoder, long)
+    other = long.model_copy(update={"text": long.text.replace("Version", "Wording")})
+    await handle(tools, other)
+    assert other.text_of(other.chunks[0]) in encoder.texts
+
+
+@pytest.mark.parametrize("chunks", [3, 2 * WINDOW], ids=["short", "long"])
+async def test_a_deletion_does_not_wait_for_the_write_that_it_overtakes(
+    tools: Tools, client: AsyncQdrantClient, collection: str, chunks: int
+) -> None:
+    tools, encoder = watched(tools)
+    encoder.go_on.clear()
+    writing = asyncio.create_task(handle(tools, version(1, chunks)))
+    await encoder.reached.wait()
+    (gone,) = await handle(tools, version(2, 0))
+    assert gone.outcome == "applied"
+    encoder.go_on.set()
+    (late,) = await writing
+    assert late.outcome == "stale"
+    assert await held(client, collection) == []
+    assert await heads(client, collection) == [(2, True)]
+    slice_ = next(slices(encoder.texts)) if encoder.texts else []
+    assert len(encoder.texts) == len(slice_), "what nobody wants any more was encoded"
 
 
 class Crashing(IndexWriter):
@@ -193,9 +280,11 @@ class Crashing(IndexWriter):
         self._step()
         return await super().heads(versions)
 
-    async def _upsert(self, points: Sequence[models.PointStruct], guards: Sequence[models.Filter]) -> None:
+    async def _upsert(
+        self, points: Sequence[models.PointStruct], guards: Sequence[models.Filter], workspace: str
+    ) -> None:
         self._step()
-        await super()._upsert(points, guards)
+        await super()._upsert(points, guards, workspace)
 
     async def sweep(self, heads: Heads) -> None:
         self._step()

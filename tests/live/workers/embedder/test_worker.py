@@ -44,7 +44,7 @@ async def test_meaning_and_words_are_found_and_its_index_is_registered(
         versions = [document(text, external_id=name, language="en") for name, text in texts.items()]
         receipts = await embed([delivery(version) for version in versions], tools)
         assert all(outgoing.body.outcome == "applied" for outgoing in receipts)  # type: ignore[attr-defined]
-        query = await tools.encoder.encode_query("What happens on failure of a Kafka server?")
+        query = await tools.turns.encoder.encode_query("What happens on failure of a Kafka server?")
         found = await client.query_points(
             environment, query=query.tolist(), using=DENSE, query_filter=chunks_of("acme"), limit=3, with_payload=True
         )

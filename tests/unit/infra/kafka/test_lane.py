@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
@@ -17,6 +18,7 @@ from infra.kafka.retry import Backoff
 from infra.kafka.waiting import waiting
 from infra.kafka.worker import Delivery, Each, Micro, Outgoing, Subscription
 from infra.objects.store import ObjectStore
+from infra.queueing.shares import BULK_BYTES, Deletions
 from infra.telemetry.metrics import REGISTRY
 from schemas.dead_letters import DeadLetter, Reason
 from schemas.raw import RawEvent
@@ -75,10 +77,12 @@ class Bench:
         self.finished.extend(names)
         return []
 
-    async def offer(self, *names: str, key: str | None = None, first: int = 0) -> None:
+    async def offer(
+        self, *names: str, key: str | None = None, first: int = 0, workspace: str = "acme", operation: Any = "put"
+    ) -> None:
         records = []
         for offset, name in enumerate(names, start=first):
-            body = raw_event(name)
+            body = raw_event(name, workspace=workspace, operation=operation)
             sent = await encode(RAW_EVENTS, body, new_envelope(body, id=body.event_id, source="src_a"), self.objects)
             records.append(
                 RawRecord(offset=offset, key=(key or name).encode(), value=sent.value, headers=list(sent.headers))
@@ -276,8 +280,9 @@ async def test_what_is_finished_is_held_no_more(mode: Micro | Each, tmp_path: Pa
     await bench.lane.close(1)
 
 
-async def test_a_body_in_the_object_store_counts_before_it_is_fetched(tmp_path: Path) -> None:
-    """Sixty-four of them in one batch would stand in memory at once, where the limit is that of one."""
+async def test_a_body_in_the_object_store_counts_from_when_it_is_fetched(tmp_path: Path) -> None:
+    """Sixty-four of them in one batch would stand in memory at once, where the limit is that of one. Those that wait
+    take no room: it would keep the partition from reading on to what the other workspaces sent."""
     bench = Bench(tmp_path, Micro(records=10, bytes=1_000_000))
     large = [raw_event(f"l{number}", body=b"x" * 1_500_000) for number in range(3)]
     records = []
@@ -285,9 +290,14 @@ async def test_a_body_in_the_object_store_counts_before_it_is_fetched(tmp_path: 
         sent = await encode(RAW_EVENTS, body, new_envelope(body, id=body.event_id, source="s"), bench.objects)
         assert sent.value == b""
         records.append(RawRecord(offset=offset, key=sent.key, value=sent.value, headers=list(sent.headers)))
+    gate = asyncio.Event()
+    bench.script["l0"] = [gate]
     bench.lane.offer(records)
-    assert bench.lane.held_bytes > 4_500_000
-    await eventually(lambda: bench.lane.held == 0)
+    assert bench.lane.held_bytes < 50_000
+    await eventually(lambda: bench.calls == [["l0"]])
+    assert 1_500_000 < bench.lane.held_bytes < 3_000_000
+    gate.set()
+    await eventually(lambda: (bench.lane.held, bench.lane.held_bytes) == (0, 0))
     assert bench.calls == [["l0"], ["l1"], ["l2"]]
     await bench.lane.close(1)
 
@@ -340,4 +350,60 @@ async def test_taking_up_many_leaves_the_loop_to_others(tmp_path: Path) -> None:
     assert max(steps) <= 32
     gate.set()
     await eventually(lambda: bench.lane.progress.committable == len(names))
+    await bench.lane.close(1)
+
+
+async def test_a_flood_of_one_workspace_holds_up_no_other(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Micro(records=2))
+    gate = asyncio.Event()
+    flood = [f"f{number}" for number in range(20)]
+    for name in flood:
+        bench.script[name] = [gate]
+    await bench.offer(*flood)
+    await bench.offer("q0", "q1", first=20, workspace="calm")
+    await eventually(lambda: bench.finished == ["q0", "q1"])
+    assert bench.calls[0] == ["f0", "f1"]
+    assert bench.lane.progress.committable is None, "what was overtaken is not done"
+    gate.set()
+    await eventually(lambda: bench.lane.progress.committable == 22)
+    await bench.lane.close(1)
+
+
+async def test_a_workspaces_deletions_and_small_records_overtake_its_bulk(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Micro(records=2))
+    gate = asyncio.Event()
+    large = raw_event("large", body=b"x" * BULK_BYTES)
+    bench.script["large"] = [gate]
+    sent = await encode(RAW_EVENTS, large, new_envelope(large, id=large.event_id, source="s"), bench.objects)
+    bench.lane.offer([RawRecord(offset=0, key=b"large", value=sent.value, headers=list(sent.headers))])
+    await bench.offer("small", first=1)
+    await bench.offer("gone", first=2, operation="delete")
+    await eventually(lambda: sorted(bench.finished) == ["gone", "small"])
+    gate.set()
+    await eventually(lambda: bench.lane.progress.committable == 3)
+    await bench.lane.close(1)
+
+
+async def test_a_deletion_waits_for_what_is_at_work_of_its_document_unless_the_handler_sees_it(tmp_path: Path) -> None:
+    for deletions in Deletions:
+        bench = Bench(tmp_path, Micro(records=1, deletions=deletions))
+        gate = asyncio.Event()
+        bench.script["put"] = [gate]
+        await bench.offer("put", key="same")
+        await eventually(lambda bench=bench: bench.calls == [["put"]])
+        await bench.offer("next", key="other", first=1)
+        await bench.offer("gone", key="same", first=2, operation="delete")
+        await bench.offer("elsewhere", key="third", first=3, operation="delete")
+        await eventually(lambda bench=bench: "elsewhere" in bench.finished)
+        assert ("gone" in bench.finished) is (deletions is Deletions.BESIDE)
+        gate.set()
+        await eventually(lambda bench=bench: bench.lane.progress.committable == 4)
+        await bench.lane.close(1)
+
+
+async def test_a_record_that_cannot_be_decoded_is_sorted_too(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Micro())
+    bench.lane.offer([RawRecord(offset=0, key=None, headers=[("workspace", b"\xff"), ("source", None)])])
+    await eventually(lambda: bench.lane.progress.committable == 1)
+    assert bench.lane.failure is None
     await bench.lane.close(1)

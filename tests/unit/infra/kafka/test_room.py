@@ -47,6 +47,10 @@ def test_in_a_spent_room_each_keeps_its_share() -> None:
     assert not room(*queues).drained(waiting)
 
 
+def test_limits_are_lowered_and_never_raised() -> None:
+    assert Limits(records=100, bytes=10).within(50, 1_000) == Limits(records=50, bytes=10)
+
+
 def test_a_fetch_takes_a_producers_batch() -> None:
     """A broker hands out a batch over the limit only as the first of an answer: one round trip each."""
     assert FETCH_BYTES >= BATCH_BYTES

@@ -212,3 +212,21 @@ async def test_who_gives_up_moving_leaves_no_place_taken() -> None:
 
 def shown_at_work(lane: str) -> float:
     return REGISTRY.get_sample_value("millrace_backend_at_work", {"backend": lane}) or 0.0
+
+
+async def test_one_workspace_leaves_a_slot_for_the_next_to_come() -> None:
+    slots, gate = Slots(3, METERS, each=2), asyncio.Event()
+    held: list[str] = []
+
+    async def hold(workspace: str) -> None:
+        async with slots.slot(workspace, 0):
+            held.append(workspace)
+            await gate.wait()
+
+    flood = [asyncio.create_task(hold("flood")) for _ in range(5)]
+    await eventually(lambda: held == ["flood", "flood"])
+    calm = asyncio.create_task(hold("calm"))
+    await eventually(lambda: held == ["flood", "flood", "calm"])
+    gate.set()
+    await asyncio.gather(*flood, calm)
+    assert held.count("flood") == 5

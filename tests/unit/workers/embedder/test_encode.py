@@ -48,7 +48,7 @@ async def test_a_point_holds_what_a_passage_needs() -> None:
         metadata={"team": "x", "tags": ("a", "b")},
         language="en",
     )
-    (point,) = await points_of([(version, range(1))], HashEncoder())
+    (point,) = await points_of([(version, range(1))], HashEncoder().encode_documents)
     payload = point.payload
     assert payload is not None
     assert payload[Key.PART] == Part.CHUNK
@@ -68,7 +68,7 @@ async def test_a_text_that_occurs_twice_is_encoded_once() -> None:
     encoder = Counting()
     text = "The same sentence stands here."
     versions = [document(text, external_id="a"), document(text, external_id="b")]
-    points = await points_of([(version, range(1)) for version in versions], encoder)
+    points = await points_of([(version, range(1)) for version in versions], encoder.encode_documents)
     assert encoder.asked == [text]
     assert points[0].vector == points[1].vector
     assert points[0].id != points[1].id

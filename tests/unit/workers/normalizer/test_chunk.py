@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from workers.normalizer.chunk import cut
+from workers.normalizer.chunk import cut, left_out
 from workers.normalizer.text import clean
 
 SIGNS = st.sampled_from(
@@ -80,6 +80,15 @@ def test_each_chunk_knows_the_headings_above_it() -> None:
 
 def test_plain_text_has_no_headings() -> None:
     assert {chunk.heading for chunk in cut("# no heading\n\ntext " * 300, "text")} == {""}
+
+
+def test_a_text_has_a_most_of_chunks_and_tells_what_is_left_out() -> None:
+    text = "".join(f"Line {number} of the table.\n" for number in range(400))
+    whole, bounded = cut(text, "text", 200, 20), cut(text, "text", 200, 20, most=5)
+    assert bounded == whole[:5]
+    assert left_out(text, bounded) == len(text) - bounded[-1].end
+    assert left_out(text, whole) == 0
+    assert left_out(" \n", ()) == 0
 
 
 def test_nothing_comes_of_nothing() -> None:
