@@ -37,9 +37,12 @@ def _read(given: Any) -> Any:
     kind = given.get("type", "text") if isinstance(given, dict) else "text"
     if kind == "refusal":
         return {"type": "text", "text": given.get("refusal")}
-    if kind in _TEXTS:
-        return given
-    what = _KINDS.get(kind) if isinstance(kind, str) else None
+    # Whatever JSON holds may stand there: not all of it can be looked up.
+    what = None
+    if isinstance(kind, str):
+        if kind in _TEXTS:
+            return given
+        what = _KINDS.get(kind)
     raise PydanticCustomError(
         UNREADABLE,
         "{what} cannot be read here, only text: leave this part out",

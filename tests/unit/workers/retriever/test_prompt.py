@@ -248,7 +248,12 @@ def test_long_results_are_cut_alike_and_no_call_is_torn_from_its_result() -> Non
 
 
 def test_cut_results_are_counted() -> None:
-    turns = (ChatMessage(role="user", content="How many?"), called("b"), returned("b", "7"), returned("c", "c" * 20_000))
+    turns = (
+        ChatMessage(role="user", content="How many?"),
+        called("b"),
+        returned("b", "7"),
+        returned("c", "c" * 20_000),
+    )
     parts = composed_of(request(messages=turns), "How many?", [], BUDGET).parts
     assert (parts.cut_results, parts.cut_question) == (1, False)
 
