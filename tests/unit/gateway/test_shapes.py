@@ -64,6 +64,10 @@ GO_ON: Body = {"role": "user", "content": "Go on."}
             [U, assistant([{"type": "output_text", "text": "A"}, {"type": "text", "text": "dam."}]), GO_ON],
             [*ASKED, ("assistant", "A\ndam."), ("user", "Go on.")],
         ),
+        (
+            [U, assistant([{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "A dam."}]), GO_ON],
+            [*ASKED, ("assistant", "A dam."), ("user", "Go on.")],
+        ),
         ([{"role": "user", "content": [{"type": "input_text", "text": "What?"}]}], [("user", "What?")]),
         ([{"role": "user", "content": [{"text": "What?"}]}], [("user", "What?")]),
         ([U, assistant("A weir is a")], [*ASKED, ("assistant", "A weir is a")]),
