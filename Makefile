@@ -10,7 +10,7 @@ export UV_SYSTEM_CERTS := true
 export UV_NATIVE_TLS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test screenshots kill-test faults mutations backlog neighbours chat-bench check up down lock clean
+.PHONY: help setup demo test screenshots kill-test faults mutations backlog neighbours chat-bench check up down lock clean fuzz
 
 help:
 	@echo "make demo    set up, start everything, ingest real input, ask questions, stop"
@@ -18,6 +18,7 @@ help:
 	@echo "make screenshots   take the pictures of the chat page in docs/images again"
 	@echo "make kill-test EVENTS=2000 KILLS=20 SEED=1   kill everything again and again, compare every sink"
 	@echo "make faults  break real servers in every way of the fault catalogue, and print what held"
+	@echo "make fuzz EXAMPLES=50 SEED=1   requests made of the OpenAPI document: none may be a server error"
 	@echo "make mutations   break the delivery layer on purpose, one promise at a time, and see the tests notice"
 	@echo "make backlog EVENTS=1000000   memory of workers that find so many events waiting"
 	@echo "make neighbours  what one workspace's flood costs another"
@@ -75,6 +76,11 @@ kill-test: setup
 
 faults: setup
 	@$(PY) -m pytest tests/faults
+
+# EXAMPLES requests of each kind and operation, made of the OpenAPI document with SEED.
+fuzz: EXAMPLES := 50
+fuzz: setup
+	@MILLRACE_FUZZ_EXAMPLES=$(EXAMPLES) MILLRACE_FUZZ_SEED=$(SEED) $(PY) -m pytest tests/flow/test_openapi.py
 
 # MUTATIONS="plain-ack --json" for some of them and further options.
 mutations: setup

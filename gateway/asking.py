@@ -42,20 +42,15 @@ async def question(
     idempotency_key: str | None = None,
     stream: bool = False,
 ) -> ChatRequest:
-    """Return a question that can be asked now, its replies directed to this gateway.
-
-    Under an `idempotency_key` its id, and that of a conversation that it begins, are made of the key.
+    """Return a question that can be asked now, its replies directed to this gateway. Under an `idempotency_key` its id,
+    and that of a conversation that it begins, are made of the key.
 
     Raises Transient("kafka") if replies cannot be heard, Problem(CONVERSATION_NOT_FOUND) for a deleted conversation.
     """
     new = await _check(held, workspace, conversation_id)
     await held.replies.wait_ready(held.settings.publish_timeout_s)
-    accepted_at = now()
-    reply_to = held.replies.reply_to
-    place = workspace, reply_to.partition, accepted_at
-    request_id, begun = held.request_ids.issue(*place), held.conversation_ids.issue(*place)
-    if idempotency_key is not None:
-        request_id, begun = ids_of(workspace, idempotency_key)
+    accepted_at, reply_to = now(), held.replies.reply_to
+    request_id, begun = _ids(held, workspace, idempotency_key, reply_to.partition, accepted_at)
     if new or (idempotency_key is not None and conversation_id is None):
         await _begin(held, workspace, conversation_id or begun, accepted_at)
     return ChatRequest(
@@ -75,6 +70,14 @@ async def question(
         idempotency_key=idempotency_key or "",
         stream=stream,
     )
+
+
+def _ids(held: Connections, workspace: str, key: str | None, partition: int, at: datetime) -> tuple[UUID, UUID]:
+    """Return the ids of a request, and of the conversation that it begins if it names none."""
+    if key is not None:
+        return ids_of(workspace, key)
+    place = workspace, partition, at
+    return held.request_ids.issue(*place), held.conversation_ids.issue(*place)
 
 
 async def _check(held: Connections, workspace: str, conversation_id: UUID | None) -> bool:

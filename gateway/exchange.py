@@ -30,6 +30,9 @@ _CODES = {
     "response_format_not_supported": Code.RESPONSE_FORMAT_NOT_SUPPORTED,
     "tools_not_supported": Code.TOOLS_NOT_SUPPORTED,
     "request_rejected": Code.REQUEST_REJECTED,
+    # The asker's own: filters that the index cannot read, a text that the encoder cannot.
+    "search_refused": Code.REFUSED,
+    "text_refused": Code.REFUSED,
 }
 """Codes of `ReplyError` that have a problem of their own; any other is `answer_failed`."""
 

@@ -16,6 +16,8 @@ from gateway.problems import UNREADABLE, invalid_field
 from schemas.chat import ChatMessage, FunctionCall, ToolCall
 
 _TEXTS = frozenset({"text", "input_text", "output_text"})
+_READ_PAST = frozenset({"thinking", "redacted_thinking", "reasoning"})
+"""Parts that clients keep of earlier answers, and that no template has a place for."""
 _KINDS = {
     "image_url": "images",
     "input_image": "images",
@@ -37,9 +39,14 @@ def _read(given: Any) -> Any:
     kind = given.get("type", "text") if isinstance(given, dict) else "text"
     if kind == "refusal":
         return {"type": "text", "text": given.get("refusal")}
-    if kind in _TEXTS:
-        return given
-    what = _KINDS.get(kind) if isinstance(kind, str) else None
+    # Whatever JSON holds may stand there: not all of it can be looked up.
+    what = None
+    if isinstance(kind, str):
+        if kind in _TEXTS:
+            return given
+        if kind in _READ_PAST:
+            return {"type": "text", "text": ""}
+        what = _KINDS.get(kind)
     raise PydanticCustomError(
         UNREADABLE,
         "{what} cannot be read here, only text: leave this part out",
@@ -72,7 +79,7 @@ def joined(content: str | Sequence[TextPart] | None) -> str:
     """Return the text of a message."""
     if content is None or isinstance(content, str):
         return content or ""
-    return "\n".join(part.text for part in content)
+    return "\n".join(part.text for part in content if part.text)
 
 
 class CompletionMessage(BaseModel):

@@ -27,7 +27,7 @@ from schemas.chat import ChatMessage, FunctionCall, Generation, ToolCall
 
 MAX_ITEMS = 2_048
 """As many as a chat completion has messages."""
-_READ_PAST = frozenset({"reasoning"})
+_READ_PAST = ("reasoning",)
 """Kinds of items that clients send back from earlier answers, and that no model here could make anything of."""
 _UNKNOWN = "[unreadable]"
 

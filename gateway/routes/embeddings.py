@@ -63,7 +63,7 @@ class EmbeddingsRequest(BaseModel):
     encoding_format: Literal["float", "base64"] | None = "float"
     dimensions: int | None = Field(default=None, ge=1)
     """May only say what the vectors have anyway: nothing is cut off."""
-    input_type: Literal["document", "query"] = "document"
+    input_type: Literal["document", "query"] | None = "document"
     """Side of the encoder, which OpenAI's request has no room for: what is searched, or what is searched for."""
 
 
@@ -126,7 +126,7 @@ async def _asked(
         request_id=uuid4(),
         texts=tuple(wanted.input),
         model=index.model,
-        use=wanted.input_type,
+        use=wanted.input_type or "document",
         reply_to=held.replies.reply_to,
         accepted_at=accepted_at,
         deadline=accepted_at + held.settings.patience("chat"),

@@ -32,6 +32,7 @@ ASKING = (
     Code.INVALID_JSON,
     Code.INVALID_REQUEST,
     Code.MODEL_NOT_FOUND,
+    Code.REFUSED,
     Code.ANSWER_FAILED,
     Code.DEADLINE_PASSED,
 )

@@ -82,6 +82,7 @@ async def test_no_answer_in_time_is_a_504(door: Door, monkeypatch: pytest.Monkey
         ("unknown_model", 404, "model_not_found"),
         ("backend_refused", 502, "answer_failed"),
         ("request_rejected", 400, "request_rejected"),
+        ("search_refused", 422, "refused"),
     ],
 )
 async def test_an_error_reply_is_a_problem(door: Door, reply_code: str, status: int, code: str) -> None:

@@ -97,7 +97,7 @@ async def test_another_model_is_not_found_and_the_right_one_named(client: AsyncO
     [
         ("deadline_passed", 504, "deadline_passed"),
         ("unknown_model", 404, "model_not_found"),
-        ("text_refused", 502, "answer_failed"),
+        ("text_refused", 422, "refused"),
     ],
 )
 async def test_a_worker_that_cannot_says_why(door: Door, code: str, status: int, problem: str) -> None:

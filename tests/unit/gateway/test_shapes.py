@@ -64,6 +64,10 @@ GO_ON: Body = {"role": "user", "content": "Go on."}
             [U, assistant([{"type": "output_text", "text": "A"}, {"type": "text", "text": "dam."}]), GO_ON],
             [*ASKED, ("assistant", "A\ndam."), ("user", "Go on.")],
         ),
+        (
+            [U, assistant([{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "A dam."}]), GO_ON],
+            [*ASKED, ("assistant", "A dam."), ("user", "Go on.")],
+        ),
         ([{"role": "user", "content": [{"type": "input_text", "text": "What?"}]}], [("user", "What?")]),
         ([{"role": "user", "content": [{"text": "What?"}]}], [("user", "What?")]),
         ([U, assistant("A weir is a")], [*ASKED, ("assistant", "A weir is a")]),
@@ -215,6 +219,9 @@ URL = "data:image/png;base64,iVBORw0KGgo="
         (part(type="video_url", video_url={}), "unsupported_content", ("messages.0.content.1", "videos")),
         (part(type="hologram"), "unsupported_content", ("messages.0.content.1", "hologram")),
         (part(type=7), "unsupported_content", ("messages.0.content.1", "7")),
+        (part(type={"a": 1}), "unsupported_content", ("messages.0.content.1", "a")),
+        (part(type=["text"]), "unsupported_content", ("messages.0.content.1", "text")),
+        (part(type=None), "unsupported_content", ("messages.0.content.1", "None")),
         (part(type="text"), "invalid_request", ("messages.0.content.1.text", "required")),
         ({"messages": [{"role": "user", "content": None}]}, "invalid_request", ("messages.0.content", "content")),
         ({"messages": [{"role": "user"}]}, "invalid_request", ("messages.0.content", "content")),
@@ -273,6 +280,9 @@ async def test_inputs_of_responses_are_read(door: Door, given: Body, heard: Said
         ([{"role": "user", "content": [{"type": "input_image", "image_url": URL}]}], "input.0.content.0", "images"),
         ([{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}], "input.0.content.0", "files"),
         ([U, {"type": "item_reference", "id": "x"}], "input.1", "item_reference"),
+        ([U, {"type": {"a": 1}}], "input.1", "a"),
+        ([U, {"type": ["reasoning"]}], "input.1", "reasoning"),
+        ([U, 7], "input.1", "int"),
         ([U, {"type": "web_search_call", "id": "x"}], "input.1", "web_search_call"),
         (
             [

@@ -23,6 +23,7 @@ from infra.qdrant.collections import ensure_collection
 from infra.settings import PostgresSettings, QdrantSettings
 from tests.events import document
 from tests.eventually import eventually
+from tests.live.gateway.clients.passing import passing
 from tests.live.gateway.clients.vendor import Vendor
 from tests.live.gateway.conftest import Environment, Gateway, running
 from tests.live.postgres.databases import database_of_its_own
@@ -122,3 +123,10 @@ async def answering(stack: Gateway, key: str) -> str:
 
         await eventually(answers, within=180)
     return stack.url
+
+
+@pytest.fixture
+async def checked(answering: str) -> AsyncIterator[str]:
+    """The address for clients that do not receive their answers in this process."""
+    async with passing(answering) as address:
+        yield address

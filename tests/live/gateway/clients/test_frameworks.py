@@ -28,10 +28,10 @@ async def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return own
 
 
-async def test_the_frameworks(answering: str, key: str, python: Path, tmp_path: Path) -> None:
+async def test_the_frameworks(checked: str, key: str, python: Path, tmp_path: Path) -> None:
     suite = FRAMEWORKS / "suite.py"
     # Neither may ask the network for anything but the gateway.
-    told = {"MILLRACE_URL": answering, "MILLRACE_KEY": key, "LANGSMITH_TRACING": "false", "PYTHONWARNINGS": "ignore"}
+    told = {"MILLRACE_URL": checked, "MILLRACE_KEY": key, "LANGSMITH_TRACING": "false", "PYTHONWARNINGS": "ignore"}
     code, output = await ran(tmp_path, python, suite, **told)
     assert code == 0, output
     declared = len(re.findall(r"^@case$", suite.read_text(encoding="utf-8"), re.MULTILINE))

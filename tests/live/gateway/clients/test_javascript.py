@@ -23,9 +23,9 @@ async def javascript(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-async def test_the_javascript_client(answering: str, key: str, javascript: Path) -> None:
+async def test_the_javascript_client(checked: str, key: str, javascript: Path) -> None:
     command = (PROGRAMS / "node", "--test", "--test-reporter=tap", "suite.mjs")
-    code, output = await ran(javascript, *command, MILLRACE_URL=answering, MILLRACE_KEY=key)
+    code, output = await ran(javascript, *command, MILLRACE_URL=checked, MILLRACE_KEY=key)
     assert code == 0, output
     declared = len(re.findall(r"^test\(", (javascript / "suite.mjs").read_text(encoding="utf-8"), re.MULTILINE))
     assert f"# pass {declared}" in output, output

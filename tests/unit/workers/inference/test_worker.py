@@ -53,14 +53,14 @@ async def test_a_chat_turn_gives_a_reply_and_an_interaction() -> None:
     assert interaction.asked_at <= interaction.answered_at <= now()
 
 
-@pytest.mark.parametrize("cut", [True, False])
-async def test_a_reply_tells_that_its_question_was_shortened(*, cut: bool) -> None:
+@pytest.mark.parametrize(("cut", "results"), [(True, 0), (False, 0), (False, 2)])
+async def test_a_reply_tells_that_its_question_was_shortened(*, cut: bool, results: int) -> None:
     asked = prompt(passages=[KEYS], weights=WEIGHTS).model_copy(
-        update={"parts": PromptParts(budget=3_000, cut_question=cut)}
+        update={"parts": PromptParts(budget=3_000, cut_question=cut, cut_results=results)}
     )
     reply, *_ = await infer(delivery(asked), tools())
     assert isinstance(reply.body, ChatReply)
-    assert reply.body.shortened is cut
+    assert reply.body.shortened is (cut or results > 0)
 
 
 async def test_an_interaction_tells_what_its_answer_was_made_of() -> None:

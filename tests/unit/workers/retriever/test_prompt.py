@@ -247,6 +247,63 @@ def test_long_results_are_cut_alike_and_no_call_is_torn_from_its_result() -> Non
     assert total(messages, BUDGET) <= BUDGET.tokens
 
 
+def test_cut_results_are_counted() -> None:
+    turns = (
+        ChatMessage(role="user", content="How many?"),
+        called("b"),
+        returned("b", "7"),
+        returned("c", "c" * 20_000),
+    )
+    parts = composed_of(request(messages=turns), "How many?", [], BUDGET).parts
+    assert (parts.cut_results, parts.cut_question) == (1, False)
+
+
+@pytest.mark.parametrize("retrieve", [True, False])
+def test_what_the_assistant_began_follows_the_question(retrieve: bool) -> None:
+    turns = (
+        ChatMessage(role="user", content="What is a weir?"),
+        ChatMessage(role="assistant", content="A weir"),
+        ChatMessage(role="system", content="Be brief."),
+        ChatMessage(role="assistant", content="is a"),
+    )
+    messages = compose(request(messages=turns, retrieve=retrieve), "What is a weir?", [], BUDGET)
+    assert [message.role for message in messages] == ["system", "user", "assistant"]
+    assert messages[0].content.endswith("Be brief.")
+    assert messages[-1].content == "A weir\n\nis a"
+
+
+def test_a_long_beginning_is_cut_to_its_share() -> None:
+    turns = (ChatMessage(role="user", content="Go on?"), ChatMessage(role="assistant", content="x" * 50_000))
+    messages = compose(request(messages=turns), "Go on?", [passage(1)], BUDGET)
+    assert CUT in messages[-1].content
+    assert total(messages, BUDGET) <= BUDGET.tokens
+
+
+@pytest.mark.parametrize("retrieve", [True, False])
+@pytest.mark.parametrize("functions", [True, False])
+def test_what_was_said_right_before_the_question_stands_at_its_head(retrieve: bool, functions: bool) -> None:
+    earlier = (ChatMessage(role="user", content="one"), ChatMessage(role="assistant", content="two"))
+    round_ = (ChatMessage(role="user", content="zero"), called("a"), returned("a", "3")) if functions else ()
+    said = (ChatMessage(role="user", content="The file."), ChatMessage(role="user", content="Its lines."))
+    turns = (*round_, *earlier, *said, ChatMessage(role="user", content="How many?"))
+    composed = composed_of(request(messages=turns, retrieve=retrieve), "How many?", [passage(1)], BUDGET)
+    assert composed.messages[-2].content == "two"
+    assert composed.messages[-1].content.startswith("The file.\n\nIts lines.")
+    assert composed.messages[-1].content.endswith("How many?")
+    assert (composed.parts.cut_question, composed.parts.dropped_messages) == (False, 0)
+
+
+def test_a_file_right_before_the_question_is_cut_and_said_to_be() -> None:
+    turns = (ChatMessage(role="user", content="x" * 50_000), ChatMessage(role="user", content="How many?"))
+    composed = composed_of(request(messages=turns), "How many?", [passage(1)], BUDGET)
+    last = composed.messages[-1].content
+    assert last.startswith("xxx")
+    assert CUT in last
+    assert "SOURCE 1" in last
+    assert composed.parts.cut_question
+    assert total(composed.messages, BUDGET) <= BUDGET.tokens + 8
+
+
 def test_many_functions_leave_the_question_readable() -> None:
     described = TOOL | {"description": "x" * 50_000}
     messages = compose(request(generation=Generation(tools=(described,))), "How many days?", [], BUDGET)
