@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import asyncpg
 
+from infra.ending import end
 from infra.errors import Permanent, Transient
 from infra.kafka.codec import new_envelope
 from infra.kafka.worker import Publish
@@ -45,28 +46,77 @@ PULLS = {"feed": feed.pull}
 """How each connector's sources are pulled; a connector that is not here is never pulled."""
 
 
+class Pulls:
+    """The pulls at work: `at_once` of them, of which one workspace has all but one, so that slow servers hold up others
+    only of their own workspace.
+    """
+
+    def __init__(self, tools: Tools, publish: Publish) -> None:
+        self._tools = tools
+        self._publish = publish
+        self._at_work: dict[asyncio.Task[None], Due] = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether no more can begin now."""
+        return len(self._at_work) >= self._tools.settings.at_once
+
+    async def begin(self) -> int:
+        """Begin pulls of sources that are due, as many as there is room for; return how many. Raises Transient."""
+        settings = self._tools.settings
+        if self.full:
+            return 0
+        lease, at_work = timedelta(seconds=settings.lease_seconds), [due.workspace for due in self._at_work.values()]
+        due = await store.claim(self._tools.pool, tuple(PULLS), lease, settings.at_once, at_work)
+        for each in due:
+            self._at_work[asyncio.create_task(_pull(each, self._tools, self._publish))] = each
+        return len(due)
+
+    async def settle(self, *, within_s: float | None = None, all_of_them: bool = False) -> None:
+        """Wait until a pull has ended, or all have. Raises what one of them raised: its lease runs out, and it is
+        pulled again.
+        """
+        if not self._at_work:
+            return
+        when = asyncio.ALL_COMPLETED if all_of_them else asyncio.FIRST_COMPLETED
+        done, _ = await asyncio.wait(self._at_work, timeout=within_s, return_when=when)
+        for task in done:
+            del self._at_work[task]
+        for task in done:
+            task.result()
+
+    async def close(self) -> None:
+        """Give up what is at work."""
+        await end(*self._at_work)
+
+
 async def pull_for_ever(tools: Tools, publish: Publish) -> None:
     """Pull what is due, wait, look again. A dependency that is down is waited for."""
-    while True:
-        try:
-            claimed = await pull_due(tools, publish)
-        except Transient as error:
-            log.warning("pulls wait for a dependency", dependency=error.dependency, detail=error.detail)
-            claimed = 0
-        if claimed < tools.settings.at_once:
-            await asyncio.sleep(tools.settings.poll_seconds)
+    pulls = Pulls(tools, publish)
+    poll_s = tools.settings.poll_seconds
+    try:
+        while True:
+            try:
+                if not await pulls.begin() and not pulls.full:
+                    await asyncio.sleep(poll_s)
+                # While there is room, others may become due before one of these ends.
+                await pulls.settle(within_s=None if pulls.full else poll_s)
+            except Transient as error:
+                log.warning("pulls wait for a dependency", dependency=error.dependency, detail=error.detail)
+                await asyncio.sleep(poll_s)
+    finally:
+        await pulls.close()
 
 
 async def pull_due(tools: Tools, publish: Publish) -> int:
     """Pull the sources that are due now, side by side; return how many there were. Raises Transient."""
-    lease = timedelta(seconds=tools.settings.lease_seconds)
-    due = await store.claim(tools.pool, tuple(PULLS), tools.settings.at_once, lease)
-    outcomes = await asyncio.gather(*(_pull(each, tools, publish) for each in due), return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            # The others are done: their state is stored. This one's lease runs out, and it is pulled again.
-            raise outcome
-    return len(due)
+    pulls = Pulls(tools, publish)
+    try:
+        begun = await pulls.begin()
+        await pulls.settle(all_of_them=True)
+    finally:
+        await pulls.close()
+    return begun
 
 
 async def _pull(due: Due, tools: Tools, publish: Publish) -> None:

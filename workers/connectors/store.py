@@ -1,5 +1,6 @@
 """Which sources are due, and what their last pull left behind."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,12 +18,18 @@ where connector = any($1) and not exists (select from source_pulls p where p.sou
 order by source_id on conflict do nothing
 """
 
-# The update of `next_at` is the lease: another instance sees the source as not due.
+# The update of `next_at` is the lease: another instance sees the source as not due. The sources of a workspace queue
+# behind each other, so that a workspace with hundreds of them has the next one pulled when each other one has.
 _CLAIM = """
-with due as (
-    select p.source_id from source_pulls p join sources s using (source_id)
+with queued as (
+    select p.source_id, row_number() over (partition by s.workspace order by p.next_at, p.source_id)
+        + (select count(*) from unnest($4::text[]) as at_work where at_work = s.workspace) as place
+    from source_pulls p join sources s using (source_id)
     where s.enabled and s.connector = any($1) and p.next_at <= now()
-    order by p.next_at limit $2
+), due as (
+    select p.source_id from source_pulls p join queued using (source_id)
+    where p.next_at <= now() and queued.place <= $5
+    order by queued.place, p.next_at limit $2
     for update of p skip locked
 )
 update source_pulls p set next_at = now() + $3::interval
@@ -58,11 +65,19 @@ class Due:
 
 @translated
 async def claim(
-    pool: "asyncpg.Pool[asyncpg.Record]", connectors: tuple[str, ...], limit: int, lease: timedelta
+    pool: "asyncpg.Pool[asyncpg.Record]",
+    connectors: tuple[str, ...],
+    lease: timedelta,
+    at_once: int,
+    at_work: Sequence[str] = (),
 ) -> list[Due]:
-    """Lease up to `limit` sources of `connectors` that are due. Raises Transient."""
+    """Lease sources of `connectors` that are due, in turn of their workspaces. Raises Transient.
+
+    With those `at_work` (named by their workspaces) there are at most `at_once`, one workspace's all but one of them.
+    """
     await pool.execute(_COMPLETE, list(connectors))
-    rows = await pool.fetch(_CLAIM, list(connectors), limit, lease)
+    room, each = at_once - len(at_work), max(1, at_once - 1)
+    rows = await pool.fetch(_CLAIM, list(connectors), room, lease, list(at_work), each)
     return [
         Due(
             source_id=row["source_id"],

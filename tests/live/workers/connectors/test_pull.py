@@ -1,6 +1,7 @@
 """Scheduled pulls: real Postgres, a real server, and who may publish what when."""
 
 import asyncio
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 from uuid import uuid4
@@ -8,15 +9,18 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from infra.ending import end
 from infra.errors import Transient
 from infra.kafka.producer import Publisher
 from infra.kafka.runtime import Runtime
 from infra.objects.store import ObjectStore
+from infra.postgres.keys import ensure_workspace
 from tests.eventually import eventually
 from tests.live.workers.connectors.conftest import Log, tools_on
 from tests.live.workers.connectors.site import FEED, Site
 from topics.catalogue import RAW_EVENTS
-from workers.connectors.pull import Tools, pull_due
+from workers.connectors import store
+from workers.connectors.pull import Tools, pull_due, pull_for_ever
 from workers.connectors.worker import open_tools, worker
 
 Pool = "asyncpg.Pool[asyncpg.Record]"
@@ -250,3 +254,43 @@ async def test_tools_open_without_any_server(monkeypatch: pytest.MonkeyPatch) ->
     async with open_tools() as opened:
         with pytest.raises(Transient):
             await pull_due(opened, Log().publish)
+
+
+async def test_a_workspace_with_many_due_sources_keeps_nobody_elses_waiting(
+    tools: Tools, site: Site, workspace: str
+) -> None:
+    other = f"w{uuid4().hex[:10]}"
+    await ensure_workspace(tools.pool, other)
+    many = {await register(tools.pool, workspace, url=site.url()) for _ in range(6)}
+    one = await register(tools.pool, other, url=site.url())
+    lease = timedelta(seconds=60)
+    claimed = {due.source_id for due in await store.claim(tools.pool, ("feed",), lease, 3)}
+    assert one in claimed
+    assert len(claimed) == 3
+    none_left = await store.claim(tools.pool, ("feed",), lease, 4, [workspace] * 3)
+    assert none_left == [], "a place stays for the others"
+    more = {due.source_id for due in await store.claim(tools.pool, ("feed",), lease, 10, [workspace])}
+    assert more == many - claimed
+
+
+async def test_slow_servers_of_one_workspace_leave_a_place_for_the_others(
+    tools: Tools, log: Log, site: Site, workspace: str
+) -> None:
+    other = f"w{uuid4().hex[:10]}"
+    await ensure_workspace(tools.pool, other)
+    for _ in range(3 * tools.settings.at_once):
+        await register(tools.pool, workspace, url=site.url("/slow"))
+    pulling = asyncio.create_task(pull_for_ever(tools, log.publish))
+    try:
+        at_work = "select count(*) from source_pulls where next_at > now() + interval '100 s'"
+        await eventually(lambda: has(tools.pool, at_work, tools.settings.at_once - 1))
+        await register(tools.pool, other, url=site.url())
+        await eventually(lambda: [event.workspace for event in log.events] == [other])
+        ended = "select count(*) from source_pulls where last_error is not null"
+        assert await has(tools.pool, ended, 0), "the slow ones were waited for"
+    finally:
+        await end(pulling)
+
+
+async def has(pool: "asyncpg.Pool[asyncpg.Record]", query: str, number: int) -> bool:
+    return bool(await pool.fetchval(query) == number)
