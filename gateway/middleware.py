@@ -20,6 +20,7 @@ DROPPED_BYTES = 64 * 1024 * 1024
 """Most that is read of a refused body."""
 SILENCE_S = 2.0
 """A client that sends nothing for so long has read the answer, or never will."""
+UPLOAD_PATHS = frozenset({"/v1/documents", "/v1/documents/batch"})
 _METHODS = frozenset({"GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS"})
 
 
@@ -135,7 +136,7 @@ class Limiting:
     def _limit(self, path: str) -> int:
         if path.startswith("/v1/hooks/"):
             return self._settings.max_hook_bytes
-        return self._settings.max_upload_bytes if path == "/v1/documents" else self._settings.max_request_bytes
+        return self._settings.max_upload_bytes if path in UPLOAD_PATHS else self._settings.max_request_bytes
 
     def _counting(self, receive: Receive, limit: int, refuse: Callable[[], None]) -> Receive:
         seen = 0
