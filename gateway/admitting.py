@@ -27,9 +27,9 @@ class Admission:
         self._own = OwnRates(rate)
         self._away_until = 0.0
 
-    async def admit(self, workspace: str) -> None:
-        """Count one event of `workspace`. Raises Problem(TOO_MANY_EVENTS)."""
-        wait_s = await self._take(workspace)
+    async def admit(self, workspace: str, count: int = 1) -> None:
+        """Count `count` events of `workspace`, all or none. Raises Problem(TOO_MANY_EVENTS)."""
+        wait_s = await self._take(workspace, count) if count else 0
         if wait_s:
             raise Problem(
                 Code.TOO_MANY_EVENTS,
@@ -37,11 +37,11 @@ class Admission:
                 {"Retry-After": str(math.ceil(wait_s))},
             )
 
-    async def _take(self, workspace: str) -> float:
+    async def _take(self, workspace: str, count: int) -> float:
         if self._shared is not None and monotonic() >= self._away_until:
             try:
-                return await self._shared.take(workspace)
+                return await self._shared.take(workspace, count)
             except Transient as error:
                 self._away_until = monotonic() + AWAY_S
                 log.warning("events are counted per gateway", dependency=error.dependency, cause=error.detail)
-        return await self._own.take(workspace)
+        return await self._own.take(workspace, count)

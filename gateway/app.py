@@ -14,6 +14,7 @@ from gateway.middleware import Limiting, Observing, Understanding
 from gateway.plain import Plain
 from gateway.routes import (
     answers,
+    batches,
     chat,
     completions,
     conversations,
@@ -49,6 +50,7 @@ ROUTES = (
     completions,
     responses,
     answers,
+    batches,
     explanations,
     conversations,
     feedback,

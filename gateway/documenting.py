@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 
 from gateway.problems import MEDIA_TYPE, Code, ProblemBody
 
@@ -18,6 +19,24 @@ def problems(*codes: Code) -> dict[int | str, dict[str, Any]]:
         line = f"`{code.label}`: {code.value.meaning}"
         told["description"] = f"{told['description']}\n\n{line}".strip()
     return responses
+
+
+def inlined(model: type[BaseModel]) -> dict[str, Any]:
+    """Return a model's JSON schema without references, to stand in a route's own words about its body."""
+    schema = model.model_json_schema()
+    parts = schema.pop("$defs", {})
+
+    def whole(value: Any) -> Any:
+        if isinstance(value, list):
+            return [whole(each) for each in value]
+        if not isinstance(value, dict):
+            return value
+        if reference := value.get("$ref"):
+            return whole(parts[reference.rpartition("/")[2]])
+        return {name: whole(each) for name, each in value.items()}
+
+    inner: dict[str, Any] = whole(schema)
+    return inner
 
 
 EVENT_STREAM: dict[str, Any] = {"text/event-stream": {"schema": {"type": "string"}}}

@@ -79,17 +79,26 @@ def _pointer(place: Sequence[str | int]) -> str:
 async def _transient(request: Request, error: Exception) -> Response:
     assert isinstance(error, Transient)  # noqa: S101
     log.warning("dependency failed", dependency=error.dependency, cause=error.detail, path=request.url.path)
-    headers = {"Retry-After": str(max(1, round(error.retry_after)))} if error.retry_after else None
-    broker = error.dependency == "kafka"
-    code = Code.BROKER_UNAVAILABLE if broker else Code.DEPENDENCY_UNAVAILABLE
-    return respond(Problem(code, headers=headers, dependency=error.dependency), request.scope)
+    return respond(problem_of(error), request.scope)
 
 
 async def _permanent(request: Request, error: Exception) -> Response:
     assert isinstance(error, Permanent)  # noqa: S101
     log.warning("request refused", reason=error.reason, cause=error.detail, path=request.url.path)
+    return respond(problem_of(error), request.scope)
+
+
+def problem_of(error: Problem | Transient | Permanent) -> Problem:
+    """Return the problem that a failure is for the client."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, Transient):
+        headers = {"Retry-After": str(max(1, round(error.retry_after)))} if error.retry_after else None
+        broker = error.dependency == "kafka"
+        code = Code.BROKER_UNAVAILABLE if broker else Code.DEPENDENCY_UNAVAILABLE
+        return Problem(code, headers=headers, dependency=error.dependency)
     code = Code.PAYLOAD_TOO_LARGE if error.reason is Reason.OVERSIZE else Code.REFUSED
-    return respond(Problem(code, f"{code.value.meaning} Reason: {error.reason}."), request.scope)
+    return Problem(code, f"{code.value.meaning} Reason: {error.reason}.")
 
 
 HANDLERS: Mapping[type[Exception], Handler] = {

@@ -26,6 +26,7 @@ _OTHER_TYPES = ("/v1/hooks/", "/v1/documents")
 """Where bodies of other types than JSON are taken."""
 _UNMEANT = frozenset({"", "application/x-www-form-urlencoded", "text/plain", "application/octet-stream"})
 """Types that senders of JSON send without meaning them: none, curl's, a browser's, a library's for bytes."""
+UPLOAD_PATHS = frozenset({"/v1/documents", "/v1/documents/batch"})
 _METHODS = frozenset({"GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS"})
 
 
@@ -188,7 +189,7 @@ class Limiting:
     def _limit(self, path: str) -> int:
         if path.startswith("/v1/hooks/"):
             return self._settings.max_hook_bytes
-        return self._settings.max_upload_bytes if path == "/v1/documents" else self._settings.max_request_bytes
+        return self._settings.max_upload_bytes if path in UPLOAD_PATHS else self._settings.max_request_bytes
 
     def _counting(self, receive: Receive, limit: int, refuse: Callable[[], None]) -> Receive:
         seen = 0

@@ -14,7 +14,7 @@ from gateway.accepting import accept
 from gateway.auth import NEEDS_KEY, Caller
 from gateway.connections import UPLOADS, Connections, Held
 from gateway.cursors import cursor_of, read_cursor
-from gateway.documenting import ACCEPTING, AUTHENTICATED, problems
+from gateway.documenting import ACCEPTING, AUTHENTICATED, inlined, problems
 from gateway.problems import Code, Problem
 from gateway.uploads import FORM, JSON, Description, NewDocument, Upload, read_upload
 from infra.postgres.corpus import StoredDocument, find_document, list_documents
@@ -100,8 +100,10 @@ class PageWanted(BaseModel):
 
 
 def _form_schema() -> dict[str, Any]:
-    schema = Description.model_json_schema()
+    schema = inlined(Description)
     schema["properties"]["metadata"] = {"type": "string", "description": "A JSON object."}
+    schema["properties"]["author"] = {"type": "string", "description": "A name."}
+    schema["properties"]["authors"] = {"type": "string", "description": "A JSON list, or one name; may be repeated."}
     schema["properties"]["file"] = {"type": "string", "format": "binary"}
     schema["required"] = ["file"]
     return schema
@@ -125,7 +127,7 @@ def _form_schema() -> dict[str, Any]:
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {JSON: {"schema": NewDocument.model_json_schema()}, FORM: {"schema": _form_schema()}},
+            "content": {JSON: {"schema": inlined(NewDocument)}, FORM: {"schema": _form_schema()}},
         }
     },
 )
@@ -136,16 +138,17 @@ async def put_document(
     # Before the body: one that is refused must not cost its memory.
     await held.admission.admit(caller.workspace)
     upload = await read_upload(request)
-    source = await _source(held, caller.workspace, upload.description.source)
+    source = await source_of(held, caller.workspace, upload.description.source)
     async with held.uploads:
-        event = await _event(upload, source, idempotency_key or str(uuid4()))
+        event = await event_of(upload, source, idempotency_key or str(uuid4()))
         await accept(held, event)
     document = ids.document_id(source.workspace, source.source_id, event.subject)
     body = {"event_id": event.event_id, "document_id": document, "source": source.source_id}
     return Response(orjson.dumps(body), 202, media_type=JSON)
 
 
-async def _event(upload: Upload, source: Source, delivery: str) -> RawEvent:
+async def event_of(upload: Upload, source: Source, delivery: str) -> RawEvent:
+    """Return the event of an upload that `delivery` names."""
     return RawEvent(
         workspace=source.workspace,
         event_id=ids.event_id(source.workspace, source.source_id, delivery),
@@ -160,7 +163,7 @@ async def _event(upload: Upload, source: Source, delivery: str) -> RawEvent:
     )
 
 
-async def _source(held: Connections, workspace: str, source_id: str) -> Source:
+async def source_of(held: Connections, workspace: str, source_id: str) -> Source:
     """Return the source to put a document into. Raises Problem: not found (also another workspace's), disabled."""
     source = await held.sources.get(source_id) if source_id else await _uploads(held, workspace)
     if source is None or source.workspace != workspace or source.connector != Connector.FILES.label:

@@ -1,16 +1,30 @@
 """`millrace ask`: a question, its answer, and the passages that the answer stands on."""
 
+import re
 from typing import Annotated, Any
 
 import typer
 
 from infra.cli.gateway import open_gateway
-from infra.cli.terminal import AsJson, command, out, plain, print_json
+from infra.cli.terminal import AsJson, CommandError, Status, command, out, plain, print_json
 
 TopK = Annotated[int, typer.Option("--top-k", "-k", min=1, max=100, help="How many passages to draw on.")]
 FromSources = Annotated[list[str] | None, typer.Option("--source", help="Only from this source id; may be repeated.")]
 OfKinds = Annotated[list[str] | None, typer.Option("--kind", help="Only of this kind; may be repeated.")]
 ByAuthors = Annotated[list[str] | None, typer.Option("--author", help="Only by this author; may be repeated.")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="NAME=VALUE",
+        help="Only with this metadata: =, >=, >, <= or < (numbers, days, times); may be repeated, = for alternatives.",
+    ),
+]
+UpdatedFrom = Annotated[str | None, typer.Option("--updated-from", help="A day or a time; UTC without a zone.")]
+UpdatedTo = Annotated[str | None, typer.Option("--updated-to", help="The same; a day counts to its end.")]
+
+_CONDITION = re.compile(r"(?P<name>.+?)(?P<operator>>=|<=|=|>|<)(?P<value>.*)", re.DOTALL)
+_BOUNDS = {">=": "gte", ">": "gt", "<=": "lte", "<": "lt"}
 
 
 @command
@@ -22,10 +36,14 @@ async def ask(
     source: FromSources = None,
     kind: OfKinds = None,
     author: ByAuthors = None,
+    where: Where = None,
+    updated_from: UpdatedFrom = None,
+    updated_to: UpdatedTo = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a question; the answer names its sources, or says that they hold none."""
-    body: dict[str, object] = {"message": question, "top_k": top_k, "filters": filters(source, kind, author)}
+    given = filters(source, kind, author, where, updated_from=updated_from, updated_to=updated_to)
+    body: dict[str, object] = {"message": question, "top_k": top_k, "filters": given}
     if conversation:
         body["conversation_id"] = conversation
     async with open_gateway() as gateway:
@@ -39,10 +57,45 @@ async def ask(
     out.print(f"conversation {reply['conversation_id']}", style="dim", markup=False)
 
 
-def filters(sources: list[str] | None, kinds: list[str] | None, authors: list[str] | None) -> dict[str, list[str]]:
-    """Return the search filters of the given options."""
-    given = {"sources": sources, "kinds": kinds, "authors": authors}
-    return {name: values for name, values in given.items() if values}
+def filters(
+    sources: list[str] | None,
+    kinds: list[str] | None,
+    authors: list[str] | None,
+    where: list[str] | None = None,
+    **times: str | None,
+) -> dict[str, object]:
+    """Return the search filters of the given options. Raises CommandError for a `where` that is no condition."""
+    given: dict[str, object] = {"sources": sources, "kinds": kinds, "authors": authors, **times}
+    conditions: dict[str, Any] = {}
+    for text in where or ():
+        _add(conditions, text)
+    return {name: values for name, values in {**given, "metadata": conditions}.items() if values}
+
+
+def _add(conditions: dict[str, Any], text: str) -> None:
+    parts = _CONDITION.fullmatch(text)
+    if parts is None:
+        raise CommandError(Status.USAGE, f"--where {text!r} is no condition", "write NAME=VALUE, or NAME>=VALUE")
+    name, operator, value = parts["name"], parts["operator"], parts["value"]
+    present = conditions.setdefault(name, {} if operator in _BOUNDS else [])
+    if isinstance(present, dict) != (operator in _BOUNDS):
+        raise CommandError(Status.USAGE, f"--where {name}: a value or a range, not both")
+    if isinstance(present, dict):
+        present[_BOUNDS[operator]] = _number(value)
+    else:
+        present.append(value)
+
+
+def _number(text: str) -> float | str:
+    """A bound that is no number is a day or a time, which the gateway judges. Values stay text: it has all types."""
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def print_citation(citation: dict[str, Any]) -> None:

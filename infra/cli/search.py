@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from infra.cli.ask import ByAuthors, FromSources, OfKinds, TopK, filters
+from infra.cli.ask import ByAuthors, FromSources, OfKinds, TopK, UpdatedFrom, UpdatedTo, Where, filters
 from infra.cli.gateway import open_gateway
 from infra.cli.terminal import AsJson, command, out, plain, print_json
 
@@ -17,10 +17,20 @@ async def search(
     source: FromSources = None,
     kind: OfKinds = None,
     author: ByAuthors = None,
+    where: Where = None,
+    updated_from: UpdatedFrom = None,
+    updated_to: UpdatedTo = None,
+    group_size: Annotated[
+        int | None,
+        typer.Option("--per-document", min=1, help="Count documents; show this many passages of each at the most."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Search the workspace's documents."""
-    body: dict[str, object] = {"query": query, "top_k": top_k, "filters": filters(source, kind, author)}
+    given = filters(source, kind, author, where, updated_from=updated_from, updated_to=updated_to)
+    body: dict[str, object] = {"query": query, "top_k": top_k, "filters": given}
+    if group_size:
+        body |= {"group_by": "document", "group_size": group_size}
     async with open_gateway() as gateway:
         found = await gateway.post("/v1/search", body)
     if as_json:

@@ -1,5 +1,7 @@
 """Reads of conversations, as the archivist keeps them; every read filters by workspace."""
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,15 +31,16 @@ order by c.updated_at desc, c.conversation_id desc limit $5
 """
 
 # The hit that is shown is the best of the conversation, the newest of equals; of one found by its title alone, its
-# title is the hit. Headlines are made for one page only: they read the text again.
+# title is the hit. Headlines are made for one page only: they read the text again. Where the hit is none for the
+# parser that headlines are made with (pairs of letters, accents), the text around the place of its first word is shown.
 _FOUND = f"""
 with wanted as (select websearch_to_tsquery('simple', $6) || websearch_to_tsquery('english', $6) as query)
 {_SHOWN}, (
-    select ts_headline('english', case when hit.question_words @@ query then hit.question else hit.answer end, query,
-                       'StartSel="", StopSel="", MaxWords=30, MinWords=12')
-    from (select left(i.question, 32000) as question, left(i.answer, 32000) as answer,
-                 to_tsvector('simple', left(i.question, 32000)) || to_tsvector('english', left(i.question, 32000))
-                   as question_words
+    select case
+        when to_tsvector('simple', hit.said) || to_tsvector('english', hit.said) @@ query
+        then ts_headline('english', hit.said, query, 'StartSel="", StopSel="", MaxWords=30, MinWords=12')
+        else substring(hit.said from greatest(1, position($7 in search_folded(hit.said)) - 60)::int for 180) end
+    from (select left(case when search_words(i.question) @@ query then i.question else i.answer end, 32000) as said
           from interactions i
           where i.workspace = c.workspace and i.conversation_id = c.conversation_id and i.words @@ query
           order by ts_rank(i.words, query) desc, i.asked_at desc, i.request_id limit 1) hit
@@ -50,6 +53,35 @@ where {_PRESENT} and c.archived = $2
 order by c.updated_at desc, c.conversation_id desc limit $5
 """  # noqa: S608 - made of the constants above
 _ONE = f"{_SHOWN}, null::text as snippet from conversations c where {_PRESENT} and c.conversation_id = $2"
+
+
+_ACCENTS = re.compile("[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670]")
+_STROKES = str.maketrans(dict(zip("øØđĐłŁħĦı", "oOdDlLhHi", strict=True)) | {"ß": "ss", "æ": "ae", "œ": "oe"})
+_LETTERS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3"
+_PART = re.compile(f'"|[{_LETTERS}]+')
+_WORDS = re.compile(r"\w+")
+
+
+def folded(text: str) -> str:
+    """Return `text` as function `search_folded` of the database has it: no accents, small letters, one spelling."""
+    bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
+    return unicodedata.normalize("NFKC", bare).translate(_STROKES).lower()
+
+
+def paired(query: str) -> str:
+    """Return a search with each run of letters that function `search_paired` pairs as a phrase of its pairs."""
+    quoted = False
+
+    def part(match: re.Match[str]) -> str:
+        nonlocal quoted
+        run = match.group()
+        if run == '"':
+            quoted = not quoted
+            return run
+        pairs = " ".join(run[at : at + 2] for at in range(max(1, len(run) - 1)))
+        return f" {pairs} " if quoted else f'"{pairs}" '
+
+    return _PART.sub(part, query)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +111,16 @@ async def list_conversations(
     """Return conversations, the one with the newest answer first, from behind `after` on.
 
     `query` is what `websearch_to_tsquery` takes (words, "a phrase", or, -not); words of one message or of the title
-    must match together. One without a word that counts finds nothing. Raises Transient.
+    must match together, whatever their accents and case. One without a word that counts finds nothing.
+
+    Raises Transient.
     """
     given: Sequence[Any] = (workspace, archived, *(after or (None, None)), limit)
-    rows = await pool.fetch(_FOUND, *given, storable(query)) if query else await pool.fetch(_PAGE, *given)
+    if not query:
+        return [Conversation(**row) for row in await pool.fetch(_PAGE, *given)]
+    wanted = paired(folded(storable(query)))
+    first = next(iter(_WORDS.findall(folded(query))), "")
+    rows = await pool.fetch(_FOUND, *given, wanted, first)
     return [Conversation(**row) for row in rows]
 
 

@@ -49,8 +49,8 @@ class Rate:
 class Rates(Protocol):
     """Counts what names do."""
 
-    async def take(self, name: str) -> float:
-        """Count one act of `name`; return 0, or without counting the seconds after which it may try again."""
+    async def take(self, name: str, count: int = 1) -> float:
+        """Count `count` acts of `name`; return 0, or without counting the seconds after which it may try again."""
 
 
 class OwnRates:
@@ -60,9 +60,9 @@ class OwnRates:
         self._rate = rate
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
-    async def take(self, name: str) -> float:
-        """Count one act of `name`."""
-        return await _take(self._limiter, self._rate, name)
+    async def take(self, name: str, count: int = 1) -> float:
+        """Count `count` acts of `name`, all or none."""
+        return await _take(self._limiter, self._rate, name, count)
 
 
 class SharedRates:
@@ -79,14 +79,14 @@ class SharedRates:
         )
         self._limiter = SlidingWindowCounterRateLimiter(storage)
 
-    async def take(self, name: str) -> float:
-        """Count one act of `name`. Raises Transient if the server is away."""
+    async def take(self, name: str, count: int = 1) -> float:
+        """Count `count` acts of `name`, all or none. Raises Transient if the server is away."""
         async with translating():
-            return await _take(self._limiter, self._rate, name)
+            return await _take(self._limiter, self._rate, name, count)
 
 
-async def _take(limiter: SlidingWindowCounterRateLimiter, rate: Rate, name: str) -> float:
-    if await limiter.hit(rate.limit, name):
+async def _take(limiter: SlidingWindowCounterRateLimiter, rate: Rate, name: str, count: int) -> float:
+    if await limiter.hit(rate.limit, name, cost=count):
         return 0
     stats = await limiter.get_window_stats(rate.limit, name)
     # A place may have come free meanwhile; 0 would say that the act was counted.

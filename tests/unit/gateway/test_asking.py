@@ -1,7 +1,7 @@
 """A question over the log, and each of its possible ends."""
 
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -45,6 +45,73 @@ async def test_search_returns_the_passages(door: Door) -> None:
     assert request.reply_to.gateway == "gw-1"
     assert request.deadline - request.accepted_at == timedelta(seconds=0.1)
     assert envelope.id == request.request_id
+
+
+async def test_a_search_may_count_documents(door: Door) -> None:
+    passages = tuple(PASSAGE.model_copy(update={"number": number}) for number in (1, 2))
+    answering(door, passages=passages)
+    body = {"query": "who?", "top_k": 3, "group_by": "document", "group_size": 2}
+    response = await door.client.post("/v1/search", json=body)
+    (group,) = response.json()["groups"]
+    assert (group["document_id"], group["passages"], group["score"]) == (str(DOCUMENT), [1, 2], 0.9)
+    (request,) = door.log.bodies
+    assert (request.group_by, request.group_size, request.top_k) == ("document", 2, 3)
+    assert (await door.client.post("/v1/search", json={"query": "who?"})).json()["groups"] is None
+
+
+@pytest.mark.parametrize(
+    "body", [{"group_size": 2}, {"group_by": "document", "group_size": 4, "top_k": 80}, {"group_by": "source"}]
+)
+async def test_a_grouping_that_cannot_be_is_refused(door: Door, body: dict[str, Any]) -> None:
+    assert_problem(await door.client.post("/v1/search", json={"query": "q", **body}), 422, "invalid_request")
+
+
+TYPED = {
+    "year": 2031,
+    "level": 1.5,
+    "draft": True,
+    "team": ["weir", 7],
+    "due": {"gte": "2031-01-05", "lt": "2031-02-01"},
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "question"), [("/v1/search", "query"), ("/v1/rag/query", "query"), ("/v1/chat", "message")]
+)
+async def test_filters_keep_their_types_at_every_door(door: Door, path: str, question: str) -> None:
+    answering(door, text="x", passages=())
+    filters = {"metadata": TYPED, "updated_from": "2031-01-05", "updated_to": "2031-01-05"}
+    assert (await door.client.post(path, json={question: "q", "filters": filters})).status_code == 200
+    told = door.log.bodies[0].filters
+    assert told.metadata == {**TYPED, "team": ("weir", 7)}
+    assert [type(told.metadata[name]) for name in ("year", "level", "draft")] == [int, float, bool]
+    assert told.updated_from == datetime(2031, 1, 5, tzinfo=UTC)
+    assert told.updated_to == datetime(2031, 1, 5, 23, 59, 59, 999_999, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("filters", "pointer", "said"),
+    [
+        ({"metadata": {"a": None}}, "/filters/metadata/a", "null"),
+        ({"metadata": {"a": []}}, "/filters/metadata/a", "alternatives"),
+        ({"metadata": {"a": [["x"]]}}, "/filters/metadata/a", "list of them"),
+        ({"metadata": {"a": {}}}, "/filters/metadata/a", "gte"),
+        ({"metadata": {"a": {"$gt": 1}}}, "/filters/metadata/a", "gte"),
+        ({"metadata": {"a": {"gt": True}}}, "/filters/metadata/a", "true and false"),
+        ({"metadata": {"a": {"gt": 1, "lt": "2031-01-05"}}}, "/filters/metadata/a", "all numbers"),
+        ({"metadata": {"a": {"gt": "soon"}}}, "/filters/metadata/a", "ISO 8601"),
+        ({"metadata": {"a": 2**63}}, "/filters/metadata/a", "64 bits"),
+        ({"updated_from": "soon"}, "/filters/updated_from", "ISO 8601"),
+        ({"updated_to": 1_700_000_000}, "/filters/updated_to", "as text"),
+    ],
+)
+async def test_a_filter_that_cannot_be_is_refused_in_words(
+    door: Door, filters: dict[str, Any], pointer: str, said: str
+) -> None:
+    response = await door.client.post("/v1/search", json={"query": "q", "filters": filters})
+    (fault,) = assert_problem(response, 422, "invalid_request")["errors"]
+    assert fault["pointer"] == pointer
+    assert said in fault["detail"]
 
 
 async def test_a_question_is_answered_with_its_citations(door: Door) -> None:

@@ -182,3 +182,146 @@ async def test_json_that_is_no_object(door: Door) -> None:
         "/v1/documents", content=json.dumps([1]), headers={"content-type": "application/json"}
     )
     assert_problem(response, 422, "invalid_request")
+
+
+async def test_authors_and_times_are_told_on(door: Door) -> None:
+    await put(
+        door,
+        text="x",
+        author="Ilse Bauer",
+        authors=[{"name": "Bruno", "handle": "bruno@example.com"}, "Ilse Bauer"],
+        created_at="2031-01-05",
+        updated_at="2031-01-05T10:00:00+02:00",
+    )
+    (event,) = door.log.bodies
+    assert json.loads(event.attributes["authors"]) == [
+        {"name": "Ilse Bauer"},
+        {"name": "Bruno", "handle": "bruno@example.com"},
+    ]
+    assert event.attributes["created_at"] == "2031-01-05T00:00:00+00:00"
+    assert event.attributes["updated_at"] == "2031-01-05T08:00:00+00:00"
+
+
+@pytest.mark.parametrize("authors", ['["Ilse", {"name": "Bruno"}]', ["Ilse", "Bruno"]])
+async def test_a_form_states_authors_as_a_list_or_again_for_each(door: Door, authors: Any) -> None:
+    fields = {"source": "src_files", "authors": authors, "updated_at": "2031-01-05"}
+    response = await door.client.post("/v1/documents", files={"file": ("a.md", b"x")}, data=fields)
+    assert response.status_code == 202
+    assert json.loads(door.log.bodies[0].attributes["authors"]) == [{"name": "Ilse"}, {"name": "Bruno"}]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "pointer"),
+    [
+        ("authors", [""], "/authors/0"),
+        ("authors", [{"email": "x"}], "/authors/0/email"),
+        ("authors", ["x" * 301], "/authors/0/name"),
+        ("author", 7, "/author"),
+        ("authors", ["x"] * 101, "/authors"),
+        ("created_at", "yesterday", "/created_at"),
+        ("created_at", 1_700_000_000, "/created_at"),
+        ("updated_at", "2031-02-30", "/updated_at"),
+    ],
+)
+async def test_what_no_author_and_no_time_is_is_refused_in_words(
+    door: Door, field: str, value: Any, pointer: str
+) -> None:
+    response = await put(door, text="x", **{field: value})
+    assert_problem(response, 422, "invalid_request")
+    assert [fault["pointer"] for fault in response.json()["errors"]] == [pointer]
+    assert not door.log.bodies
+
+
+async def batch(door: Door, *documents: Any, **headers: str) -> Any:
+    return await door.client.post("/v1/documents/batch", json={"documents": documents}, headers=headers)
+
+
+async def test_each_document_of_a_batch_is_an_event_of_its_own(door: Door) -> None:
+    texts = [{"source": "src_files", "text": f"Text {n}", "external_id": f"n/{n}"} for n in range(3)]
+    response = await batch(door, *texts)
+    assert response.status_code == 202
+    body = response.json()
+    assert (body["accepted"], body["refused"]) == (3, 0)
+    assert [item["index"] for item in body["items"]] == [0, 1, 2]
+    by_id = {str(event.event_id): event.body for event in door.log.bodies}
+    assert [by_id[item["event_id"]] for item in body["items"]] == [b"Text 0", b"Text 1", b"Text 2"]
+    assert body["items"][1]["document_id"] == str(document_id("acme", "src_files", "n/1"))
+
+
+async def test_what_is_wrong_with_one_document_of_a_batch_keeps_no_other_out(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.uploads.MAX_METADATA_BYTES", 100)
+    response = await batch(
+        door,
+        {"source": "src_files", "text": "good"},
+        {"source": "src_files", "text": ""},
+        {"source": "src_nowhere", "text": "lost"},
+        "no object",
+        {"source": "src_files", "text": "x", "metadata": {"a": "x" * 200}},
+        {"source": "src_files", "text": "x", "unknown": 1},
+    )
+    assert response.status_code == 207
+    items = response.json()["items"]
+    assert [item["status"] for item in items] == ["accepted", *["refused"] * 5]
+    assert [item["problem"]["code"] for item in items[1:]] == [
+        "invalid_request",
+        "source_not_found",
+        "invalid_request",
+        "invalid_request",
+        "invalid_request",
+    ]
+    assert items[1]["problem"]["errors"][0]["pointer"] == "/documents/1/text"
+    assert [event.body for event in door.log.bodies] == [b"good"]
+
+
+async def test_a_batch_may_come_as_lines(door: Door) -> None:
+    lines = b'{"source": "src_files", "text": "one"}\n\nnot json\n{"source": "src_files", "text": "two"}'
+    headers = {"content-type": "application/x-ndjson"}
+    response = await door.client.post("/v1/documents/batch", content=lines, headers=headers)
+    assert response.status_code == 207
+    items = response.json()["items"]
+    assert [item["status"] for item in items] == ["accepted", "refused", "accepted"]
+    assert items[1]["problem"]["code"] == "invalid_json"
+
+
+async def test_states_of_one_document_in_a_batch_keep_their_order(door: Door) -> None:
+    await batch(door, *({"source": "src_files", "text": f"{n}", "external_id": "same"} for n in range(20)))
+    assert [event.body for event in door.log.bodies] == [f"{n}".encode() for n in range(20)]
+
+
+async def test_a_batch_that_comes_again_under_its_key_is_the_same_events(door: Door) -> None:
+    one = {"source": "src_files", "text": "a"}
+    for _ in range(2):
+        await batch(door, one, {**one, "idempotency_key": "mine"}, **{"Idempotency-Key": "k"})
+    ids = [event.event_id for event in door.log.bodies]
+    assert set(ids) == {event_id("acme", "src_files", "k/0"), event_id("acme", "src_files", "mine")}
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"[]", "invalid_request"),
+        (b"{", "invalid_json"),
+        (b"7", "invalid_request"),
+        (b'{"documents": {}}', "invalid_request"),
+    ],
+)
+async def test_a_batch_that_is_none_is_refused(door: Door, body: bytes, code: str) -> None:
+    response = await door.client.post("/v1/documents/batch", content=body, headers={"content-type": "application/json"})
+    assert response.json()["code"] == code
+
+
+async def test_a_batch_is_bounded_and_counted_by_its_documents(door: Door) -> None:
+    response = await batch(door, *({} for _ in range(501)))
+    assert_problem(response, 422, "invalid_request")
+    counted: list[int] = []
+    admit = door.connections.admission.admit
+
+    async def counting(workspace: str, count: int = 1) -> None:
+        counted.append(count)
+        await admit(workspace, count)
+
+    door.connections.admission.admit = counting  # type: ignore[method-assign]
+    await batch(door, *({"source": "src_files", "text": "x"} for _ in range(7)))
+    assert sum(counted) == 7

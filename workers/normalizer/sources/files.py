@@ -1,11 +1,13 @@
 """Uploaded and ingested files."""
 
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
 import orjson
 
 from schemas.documents import Author, MetadataValue, Scalar
+from schemas.filters import moment
 from schemas.raw import RawEvent
 from workers.normalizer.parse.parsed import Feed, Job, Limits, Parsed
 from workers.normalizer.sources.draft import THIS, Draft, Drafts, NotADocument
@@ -30,8 +32,10 @@ def drafts(raw: RawEvent, parsed: Parsed | Feed | None) -> Drafts:
         return NotADocument(parsed.empty or "the file has no text")
     name = raw.attributes.get("filename", "")
     facts = Facts()
-    for author in parsed.authors:
-        facts.state(facts.entity("person", f"files:{author}", author), "AUTHORED", THIS)
+    authors = sent_authors(raw.attributes.get("authors", "")) or tuple(Author(name=each) for each in parsed.authors)
+    for author in authors:
+        place = f"files:{author.handle or author.name}"
+        facts.state(facts.entity("person", place, author.name), "AUTHORED", THIS)
     known: dict[str, MetadataValue] = {**parsed.metadata, **sent_metadata(raw.attributes.get("metadata", ""))}
     known |= {"filename": name, "media_type": parsed.media_type}
     return (
@@ -41,15 +45,33 @@ def drafts(raw: RawEvent, parsed: Parsed | Feed | None) -> Drafts:
             title=raw.attributes.get("title") or parsed.title or PurePosixPath(name).name or raw.subject,
             text=parsed.text,
             format=parsed.format,
-            authors=tuple(Author(name=author) for author in parsed.authors),
-            created_at=parsed.created_at,
-            updated_at=parsed.updated_at,
+            authors=authors,
+            created_at=sent_moment(raw.attributes.get("created_at", "")) or parsed.created_at,
+            updated_at=sent_moment(raw.attributes.get("updated_at", "")) or parsed.updated_at,
             url=raw.attributes.get("url", ""),
             metadata=known,
             entities=facts.entities,
             relations=facts.relations,
         ),
     )
+
+
+def sent_authors(text: str) -> tuple[Author, ...]:
+    """Return the authors that an upload states, which the gateway has checked; none for anything else."""
+    try:
+        people = orjson.loads(text) if text else []
+        named = [(str(each.get("name", "")), str(each.get("handle", ""))) for each in people]
+    except (orjson.JSONDecodeError, AttributeError, TypeError):
+        return ()
+    return tuple(Author(name=name or handle, handle=handle) for name, handle in named if name or handle)
+
+
+def sent_moment(text: str) -> datetime | None:
+    """Return the time that an upload states, None for anything that is none."""
+    try:
+        return moment(text) if text else None
+    except ValueError:
+        return None
 
 
 def sent_metadata(text: str) -> dict[str, MetadataValue]:

@@ -291,6 +291,49 @@ async def test_words_are_found_in_questions_answers_and_titles(
     assert [each.title for each in hits] == found
 
 
+@pytest.mark.parametrize(
+    ("said", "queries"),
+    [
+        ("请解释一下水闸控制器的工作原理，以及大语言模型怎样读取水位计。", ["水闸控制器", "语言模型", "释"]),
+        ("水闸控制器坏了", ["水闸 坏", '"水闸控制器坏"', "了"]),
+        ("水車小屋の排水路が詰まった原因を教えてください。ＡＢＣ", ["排水路", "詰まった", "ポ or 排水路", "abc"]),
+        ("กรุณาอธิบายระบบประตูน้ำของโรงสี", ["ประตูน้ำ", "โรงสี"]),
+        ("Où se trouve la clé de la vanne déversoir ?", ["deversoir", "DÉVERSOIR", "clé vanne", '"vanne deversoir"']),
+        ("Wer hat die Schützentafeln am Mühlwehr der Straße gestrichen?", ["Schützentafeln", "muhlwehr", "strasse"]),
+        ("번역을 부탁해 수문 설명서", ["번역", "수문", "설명서"]),
+        ("Где ключ от ШЛЮЗА?", ["шлюза", "КЛЮЧ"]),
+        ("Πού είναι το κλειδί;", ["κλειδι", "ΚΛΕΙΔΊ"]),
+        ("ສະບາຍດີ ປະຕູນ້ຳ", ["ປະຕູ"]),
+        ("Check 水闸v2 now", ["水闸", "v2"]),
+    ],
+)  # fmt: skip
+async def test_words_are_found_in_every_script_and_without_accents(
+    pool: Pool, tools: Tools, workspace: str, said: str, queries: list[str]
+) -> None:
+    await ask_many(tools, workspace, ["水位控制闸门", "Le vannier", said])
+    for query in queries:
+        hits = await list_conversations(pool, workspace, query=query, limit=10)
+        assert [each.title for each in hits] == [said], query
+    assert await list_conversations(pool, workspace, query="器闸水", limit=10) == []
+    assert await list_conversations(pool, workspace, query=f"{queries[0]} -{queries[0]}", limit=10) == []
+
+
+async def test_a_snippet_of_a_text_without_spaces_is_about_its_hit(pool: Pool, tools: Tools, workspace: str) -> None:
+    answer = "前" * 2_000 + "水闸控制器" + "后" * 2_000
+    await archive([delivery(asked(workspace, "Wo?", 0, answer=answer))], tools)
+    (hit,) = await list_conversations(pool, workspace, query="水闸控制器", limit=10)
+    assert hit.snippet is not None
+    assert "水闸控制器" in hit.snippet
+    assert len(hit.snippet) < 400
+
+
+async def test_a_long_text_without_spaces_is_kept_and_found(pool: Pool, tools: Tools, workspace: str) -> None:
+    # As many different pairs as a text can have: what a vector holds of it stays within its bound.
+    text = "".join(chr(0x4E00 + at * 7919 % 20_000) for at in range(60_000))
+    await archive([delivery(asked(workspace, text, 0, answer=text[::-1]))], tools)
+    assert len(await list_conversations(pool, workspace, query=text[100:110], limit=10)) == 1
+
+
 async def test_a_snippet_shows_the_hit(pool: Pool, tools: Tools, workspace: str) -> None:
     answer = "Nothing here. " * 200 + "The albatross keeps the lease. " + "Nothing there. " * 200
     await archive([delivery(asked(workspace, "Who keeps it?", 0, answer=answer))], tools)

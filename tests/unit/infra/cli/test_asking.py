@@ -79,6 +79,19 @@ async def test_passages_are_shown(millrace: Millrace, door: Door) -> None:
     assert "2 passages in 12 ms" in result.stdout
     assert json.loads((await millrace("search", "carry over", "--json")).stdout) == found
     assert door.asked[0].json == {"query": "carry over", "top_k": 5, "filters": {}}
+    where = ("--where", "team=weir", "--where", "team=mill", "--where", "year>=2031", "--where", "due<2031-04-01")
+    await millrace("search", "carry over", *where, "--updated-to", "2031-01-05", "--per-document", "2")
+    assert door.asked[-1].json == {
+        "query": "carry over",
+        "top_k": 5,
+        "filters": {
+            "updated_to": "2031-01-05",
+            "metadata": {"team": ["weir", "mill"], "year": {"gte": 2031}, "due": {"lt": "2031-04-01"}},
+        },
+        "group_by": "document",
+        "group_size": 2,
+    }
+    assert (await millrace("search", "carry over", "--where", "team")).exit_code == 2
 
 
 async def test_an_event_is_followed_to_its_end(millrace: Millrace, door: Door) -> None:

@@ -1,4 +1,5 @@
 import unicodedata
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,36 @@ def test_every_sample_document(path: Path) -> None:
     assert document.chunks
     assert all(document.text_of(chunk).strip() for chunk in document.chunks)
     assert document.version == unrevised(7)
+
+
+def test_authors_and_times_that_the_sender_states_win() -> None:
+    body = (DOCUMENTS / "mill-handbook.md").read_bytes()
+    stated = {
+        "authors": '[{"name": "Ilse Bauer", "handle": "ilse"}, {"handle": "bruno"}]',
+        "created_at": "2031-01-05T00:00:00+00:00",
+        "updated_at": "2031-01-06T08:00:00+00:00",
+    }
+    document = only(read(file("mill-handbook.md", body, **stated)))
+    assert [(one.name, one.handle) for one in document.authors] == [("Ilse Bauer", "ilse"), ("bruno", "bruno")]
+    assert document.created_at == datetime(2031, 1, 5, tzinfo=UTC)
+    assert document.updated_at == datetime(2031, 1, 6, 8, tzinfo=UTC)
+    assert document.version == unrevised(7)  # arrival decides, whatever time an upload states
+    assert ("person:files:ilse", "AUTHORED", "this") in relations(document)
+
+
+@pytest.mark.parametrize("stated", [{"authors": "7"}, {"authors": '["x"]'}, {"authors": "{"}, {"updated_at": "soon"}])
+def test_what_states_no_author_and_no_time_says_nothing(stated: dict[str, str]) -> None:
+    document = only(read(file("a.txt", b"The gate is shut.", **stated)))
+    assert (document.authors, document.updated_at) == ((), None)
+
+
+def test_lists_of_metadata_keep_their_types() -> None:
+    stated = '{"sizes": [1, 2.5], "tags": ["x"], "flags": [true], "deep": [{"a": 1}], "none": null, "empty": []}'
+    document = only(read(file("a.txt", b"The gate is shut.", metadata=stated)))
+    assert (document.metadata["sizes"], document.metadata["tags"]) == ((1, 2.5), ("x",))
+    assert document.metadata["flags"] == (True,)
+    assert document.metadata["deep"] == '[{"a":1}]'
+    assert {"none", "empty"}.isdisjoint(document.metadata)
 
 
 def test_what_the_sender_says_wins() -> None:
