@@ -99,7 +99,7 @@ async def test_a_deletion_waits_for_the_document_and_knows_an_answer_that_was_lo
             return accepts(made, steps[0])
         if request.method == "GET":
             assert request.url.path == f"/v1/events/{made.event_id(steps[1])}"
-            return httpx.Response(200 if len(deletions) > 2 else 404)
+            return httpx.Response(200 if len(deletions) > 2 else 404, json={"state": "accepted"})
         deletions.append(404 if len(deletions) != 1 else 0)
         if len(deletions) == 2:
             raise httpx.ReadError("accepted, but the answer is lost")
