@@ -196,7 +196,13 @@ def _gates() -> Iterator[Mutation]:
     yield Mutation(
         "no-gate-normalizer",
         "an older state of a document follows a newer one into the log, where compaction keeps the last",
-        (Change("workers/normalizer/gate.py", "return standing < held", "return False"),),
+        (
+            Change(
+                "workers/normalizer/decide.py",
+                "return (number, deleted) > (held.number, held.deleted)",
+                "return True",
+            ),
+        ),
         ("tests/faults/test_last_word.py::test_an_older_state_behind_a_newer_one_is_not_the_last_word",),
     )
     yield Mutation(
@@ -215,7 +221,7 @@ def _gates() -> Iterator[Mutation]:
     yield Mutation(
         "no-gate-graph",
         "the graph takes any version, older ones too",
-        (Change("workers/graph_builder/store.py", "if stored[plan.node] <= plan.version]", "]"),),
+        (Change("workers/graph_builder/store.py", "if stored[plan.node] <= plan.rank]", "]"),),
         (ANY_ORDER,),
     )
     yield Mutation(
@@ -224,8 +230,8 @@ def _gates() -> Iterator[Mutation]:
         (
             Change(
                 "workers/ledger/store.py",
-                "where held.workspace = excluded.workspace and held.version <= excluded.version",
-                "where held.workspace = excluded.workspace",
+                "and (held.version, held.deleted) <= (excluded.version, excluded.deleted)",
+                "",
             ),
         ),
         (LEDGER,),
@@ -252,8 +258,8 @@ def _gates() -> Iterator[Mutation]:
         (
             Change(
                 "workers/graph_builder/store.py",
-                "RETURN d.id AS id, d.version AS version",
-                "RETURN d.id AS id, CASE WHEN coalesce(d.deleted, false) THEN 0 ELSE d.version END AS version",
+                "RETURN d.id AS id, d.version AS version,",
+                "RETURN d.id AS id, CASE WHEN coalesce(d.deleted, false) THEN 0 ELSE d.version END AS version,",
             ),
         ),
         (DELETED,),
@@ -264,8 +270,8 @@ def _gates() -> Iterator[Mutation]:
         (
             Change(
                 "workers/ledger/store.py",
-                "where held.workspace = excluded.workspace and held.version <= excluded.version",
-                "where held.workspace = excluded.workspace and (held.deleted or held.version <= excluded.version)",
+                "and (held.version, held.deleted) <= (excluded.version, excluded.deleted)",
+                "and (held.deleted or held.version <= excluded.version)",
             ),
         ),
         (LEDGER,),

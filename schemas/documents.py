@@ -83,6 +83,9 @@ class DocumentVersion(Event):
     chunks: tuple[Chunk, ...] = ()
     entities: tuple[Entity, ...] = ()
     relations: tuple[Relation, ...] = ()
+    parents: tuple[str, ...] = ()
+    """External ids, in the same source, of everything that it stands in, outermost first: what is removed takes along
+    what stands in it."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

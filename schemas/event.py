@@ -15,7 +15,8 @@ Workspace = Annotated[str, StringConstraints(pattern=WORKSPACE_PATTERN.pattern)]
 """Tenant name: lower-case letters, digits, `_` and `-`, 1 to 63 characters."""
 
 Version = Annotated[int, Field(ge=1, le=MAX_VERSION)]
-"""Position of a document's state in its own history: the greater wins, equal means the same state."""
+"""Position of a document's state in its own history: the greater wins, equal means the same state (of a deletion and
+another state with one number the deletion counts)."""
 
 Timestamp = Annotated[AwareDatetime, AfterValidator(lambda at: at.astimezone(UTC))]
 """A moment with a zone, kept in UTC."""

@@ -4,6 +4,7 @@ Every id is an RFC 9562 version 5 UUID under one namespace. Parts are joined wit
 hold, so that ("a", "bc") and ("ab", "c") cannot meet.
 """
 
+import unicodedata
 from hashlib import sha1
 from uuid import UUID
 
@@ -43,6 +44,15 @@ def event_id(workspace: str, source: str, delivery: str) -> UUID:
 def document_id(workspace: str, source: str, external_id: str) -> UUID:
     """Id of a document: `external_id` is the source's own stable name for it."""
     return deterministic_id("document", workspace, source, external_id)
+
+
+def name_of(external_id: str) -> str:
+    """Return an external id as it identifies: in NFC and without blanks around it.
+
+    A name that one system spells with combining characters (macOS) and another composed is one name. Door and
+    normalizer both call this before they make a document's id, which is therefore the same.
+    """
+    return unicodedata.normalize("NFC", external_id).strip()
 
 
 def point_id(workspace: str, document: UUID, part: str) -> UUID:

@@ -34,6 +34,8 @@ class RawEvent(Event):
     body: bytes = b""
     after_version: Version | None = None
     """For `delete`: the newest version known when the user asked; the deletion takes the next one."""
+    contents: bool = False
+    """For `delete`: what stands in the document goes with it."""
 
     @property
     def weight(self) -> int:

@@ -29,10 +29,11 @@ class Receipt(Event):
     version: Version | None = None
     operation: Operation | None = None
     documents: tuple[UUID, ...] = ()
-    """Normalizer only: the documents that the event became, those of which a newer state was published before left
-    out."""
+    """Normalizer only: the documents that the event became, those that are left out not among them. Of the contents of
+    a removed thing, which it deleted with it, at most the first thousand."""
     superseded: tuple[UUID, ...] = ()
-    """Normalizer only: those left out. The event says nothing new of them, and no sink will hear of it."""
+    """Normalizer only: those left out. A newer state was published before, or this very state, or they stand in
+    something that is removed: no sink will hear of it."""
     parts: int = Field(default=0, ge=0)
     """Chunks written by the embedder, relations by the graph builder."""
     detail: str = ""

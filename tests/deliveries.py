@@ -1,9 +1,10 @@
 """Deliveries for tests that call a handler directly."""
 
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, TypeVar
 
 from infra.kafka.codec import new_envelope
-from infra.kafka.worker import Delivery
+from infra.kafka.worker import Delivery, Outgoing, Slices
 from schemas.envelope import Origin
 from schemas.event import Event
 from schemas.ids import deterministic_id
@@ -18,3 +19,10 @@ def delivery(body: Body, *, offset: int = 0, partition: int = 0, topic: Topic[An
     origin = Origin(topic.name, partition, offset)
     identity = getattr(body, "event_id", None) or deterministic_id("test", str(origin))
     return Delivery(body, new_envelope(body, id=identity, source="/test"), origin, topic.key(body))
+
+
+async def said_by(outgoing: Iterable[Outgoing] | Slices) -> list[Outgoing]:
+    """Return everything that a handler has published, at once or piece by piece."""
+    if isinstance(outgoing, AsyncIterator):
+        return [each async for part in outgoing for each in part]
+    return list(outgoing)

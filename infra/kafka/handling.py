@@ -9,7 +9,7 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from time import monotonic, perf_counter
@@ -168,7 +168,11 @@ class Handling(Generic[Tools]):
             outgoing = await subscription.handler(deliveries, self._tools)
             if failpoints.ARMED:
                 await failpoints.reach(Point.AFTER_EFFECTS, self._worker)
-            await self._publish(list(outgoing), traces)
+            if isinstance(outgoing, AsyncIterator):
+                async for part in outgoing:
+                    await self._publish(part, traces)
+            else:
+                await self._publish(list(outgoing), traces)
             if failpoints.ARMED:
                 await failpoints.reach(Point.AFTER_PUBLISH, self._worker)
         observe(Metric.HANDLE_SECONDS, perf_counter() - started, self._worker, subscription.topic.name)

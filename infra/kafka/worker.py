@@ -83,7 +83,10 @@ def nobody_waits(_delivery: Delivery[Any]) -> Iterable[Outgoing]:
     return ()
 
 
-BatchHandler = Callable[[Sequence[Delivery[Body]], Tools], Awaitable[Iterable[Outgoing]]]
+Slices = AsyncIterator[Sequence[Outgoing]]
+"""Publications that are made piece by piece: the next is asked for once the broker has acknowledged the one before."""
+
+BatchHandler = Callable[[Sequence[Delivery[Body]], Tools], Awaitable[Iterable[Outgoing] | Slices]]
 EachHandler = Callable[[Delivery[Body], Tools], Awaitable[Iterable[Outgoing]]]
 
 

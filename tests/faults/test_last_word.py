@@ -86,7 +86,7 @@ async def test_a_kill_between_the_gate_and_the_log_loses_nothing(arena: Arena, w
     assert dying.child.popen is not None
     assert dying.child.popen.returncode == -signal.SIGKILL, dying.said()[-3_000:]
     document = document_id(workspace, newer.source, "sluice")
-    assert await arena.sinks.pool.fetchval("select standing / 2 from published where document_id = $1", document) == 3
+    assert await arena.sinks.pool.fetchval("select number from published where document_id = $1", document) == 3
     assert await arena.sinks.bodies(DOCUMENTS, workspace) == [], "the kill came too late"
     async with hosting(arena.environment, arena.folder, *WORKERS):
         _, second = await receipts(arena, newer, older)

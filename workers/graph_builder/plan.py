@@ -33,6 +33,11 @@ class DocumentPlan:
     """Entities that its text names, less those that the source names already."""
 
     @property
+    def rank(self) -> tuple[int, bool]:
+        """What decides which of two states stays: of one version the deletion does."""
+        return self.version, bool(self.properties["deleted"])
+
+    @property
     def edges(self) -> int:
         """How many edges the document has."""
         return len(self.states) + len(self.relations) + len(self.pages) + len(self.mentions)
@@ -41,14 +46,18 @@ class DocumentPlan:
 def newest(versions: Sequence[DocumentVersion]) -> list[DocumentVersion]:
     """Return the highest version of each document, in the order of their nodes: the order in which locks are taken.
 
-    Of equal versions the last counts, as in a serial run.
+    Of equal versions a deletion counts, else the last, as in a serial run.
     """
     best: dict[str, DocumentVersion] = {}
     for version in versions:
         node = document_node_id(version.workspace, version.document_id)
-        if node not in best or best[node].version <= version.version:
+        if node not in best or _rank(best[node]) <= _rank(version):
             best[node] = version
     return [best[node] for node in sorted(best)]
+
+
+def _rank(version: DocumentVersion) -> tuple[int, bool]:
+    return version.version, version.operation == "delete"
 
 
 def plan(version: DocumentVersion, mentions: Iterable[Mention] = ()) -> DocumentPlan:

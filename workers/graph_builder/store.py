@@ -26,7 +26,7 @@ _LOCK_DOCUMENTS = """
 UNWIND $ids AS id
 MERGE (d:Document {id: id}) ON CREATE SET d.version = 0
 SET d.lock = 0
-RETURN d.id AS id, d.version AS version
+RETURN d.id AS id, d.version AS version, coalesce(d.deleted, false) AS deleted
 """
 _READ_OLD = """
 UNWIND $ids AS id
@@ -134,8 +134,8 @@ def groups(plans: Sequence[DocumentPlan], limit: int = EDGES_AT_ONCE) -> list[li
 
 async def _apply(transaction: "AsyncTransaction", plans: Sequence[DocumentPlan]) -> frozenset[str]:
     held = await _rows(transaction, _LOCK_DOCUMENTS, ids=[plan.node for plan in plans])
-    stored = {row["id"]: row["version"] for row in held}
-    fresh = [plan for plan in plans if stored[plan.node] <= plan.version]
+    stored = {row["id"]: (row["version"], row["deleted"]) for row in held}
+    fresh = [plan for plan in plans if stored[plan.node] <= plan.rank]
     if fresh:
         await _replace(transaction, fresh)
     return frozenset(plan.node for plan in plans) - {plan.node for plan in fresh}

@@ -71,7 +71,7 @@ async def build(deliveries: Sequence[Delivery[DocumentVersion]], tools: Tools) -
 def receipt(version: DocumentVersion, written: dict[str, DocumentPlan]) -> Receipt:
     """Return what became of `version`, given the plans that were written, by node."""
     held = written.get(document_node_id(version.workspace, version.document_id))
-    applied = held is not None and held.version == version.version
+    applied = held is not None and held.rank == (version.version, version.operation == "delete")
     return Receipt(
         workspace=version.workspace,
         sink=SINK,

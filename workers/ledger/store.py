@@ -89,14 +89,14 @@ from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::uuid
   with ordinality
   as t (document_id, workspace, source, connector, external_id, event_id, version, deleted, kind, title, url, language,
         text, chunks, authors, metadata, created_at, updated_at, received_at, position)
-order by document_id, version desc, position desc
+order by document_id, version desc, deleted desc, position desc
 on conflict (document_id) do update set
     source = excluded.source, connector = excluded.connector, external_id = excluded.external_id,
     event_id = excluded.event_id, version = excluded.version, deleted = excluded.deleted, kind = excluded.kind,
     title = excluded.title, url = excluded.url, language = excluded.language, text = excluded.text,
     chunks = excluded.chunks, authors = excluded.authors, metadata = excluded.metadata,
     created_at = excluded.created_at, updated_at = excluded.updated_at, received_at = excluded.received_at
-where held.workspace = excluded.workspace and held.version <= excluded.version
+where held.workspace = excluded.workspace and (held.version, held.deleted) <= (excluded.version, excluded.deleted)
 """
 
 # The mark of the letter at given coordinates: the last one counts.

@@ -1,24 +1,27 @@
-"""From a delivery to document versions: pure, so that the same delivery at the same place gives the same versions."""
+"""From a delivery to states of documents: pure, so that the same delivery at the same place gives the same states."""
 
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from hashlib import blake2b
 from uuid import UUID
 
 from infra.errors import Permanent
 from schemas import ids
 from schemas.dead_letters import Reason
 from schemas.documents import Author, Chunk, DocumentVersion, Entity, MetadataValue, Relation
+from schemas.ids import name_of
 from schemas.raw import RawEvent
 from workers.normalizer.chunk import OVERLAP, SIZE, cut
+from workers.normalizer.decide import Asked, State
 from workers.normalizer.language import language_of
 from workers.normalizer.parse.parsed import Feed, Limits, Parsed
-from workers.normalizer.sources.draft import THIS, Draft, Format, NotADocument
+from workers.normalizer.sources.draft import THIS, Contents, Draft, Follows, Format, NotADocument, Numbered
 from workers.normalizer.sources.registry import mapping_of
 from workers.normalizer.text import clean, links_in, one_line, web_address
 from workers.normalizer.version import user_deletion, version_of
 
-Outcome = tuple[DocumentVersion, ...] | NotADocument
+Outcome = tuple[State, ...] | NotADocument
 
 MAX_METADATA = 100
 _MAX_VALUE = 1_000
@@ -27,6 +30,10 @@ _MAX_LINKS = 200
 _MAX_AUTHORS = 50
 _MAX_NAME = 200
 _MAX_ID = 2_000
+_MAX_PARENTS = 20
+_DIGEST_BYTES = 16
+_NO_PART = {"event_id", "received_at", "version"}
+"""What a document's event says of itself and no state says of the document."""
 _UNPRINTABLE = {"Cc", "Cs"}
 """Control characters, of which ids may not hold the separator nor Postgres a NUL, and lone surrogates."""
 
@@ -50,29 +57,34 @@ def normalize(
     drafts = mapping.drafts(raw, parsed)
     if isinstance(drafts, NotADocument):
         return drafts
-    versions = [_version(draft, raw, offset, limits, partial(cut, size=size, overlap=overlap)) for draft in drafts]
-    spoken = [version for version in versions if version is not None]
+    states = [_state(draft, raw, offset, limits, partial(cut, size=size, overlap=overlap)) for draft in drafts]
+    spoken = [state for state in states if state is not None]
     return tuple(newest(spoken)) if spoken else NotADocument("no text but control characters and blanks")
 
 
-def newest(versions: Iterable[DocumentVersion]) -> list[DocumentVersion]:
-    """Return one version per document, the highest: a feed or a push may name one thing twice."""
-    kept: dict[str, DocumentVersion] = {}
-    for version in versions:
-        known = kept.get(version.external_id)
-        if known is None or version.version > known.version:
-            kept[version.external_id] = version
+def newest(states: Iterable[State]) -> list[State]:
+    """Return one state per document, the highest: a feed or a push may name one thing twice."""
+    kept: dict[UUID, State] = {}
+    for state in states:
+        known = kept.get(state.version.document_id)
+        if known is None or state.version.version > known.version.version:
+            kept[state.version.document_id] = state
     return list(kept.values())
 
 
-def _user_deletion(raw: RawEvent, offset: int, *, ordered: bool) -> DocumentVersion:
+def _user_deletion(raw: RawEvent, offset: int, *, ordered: bool) -> State:
     if not raw.subject:
         raise Permanent(Reason.SCHEMA_VIOLATION, "a deletion names no document: its subject is empty")
     version = user_deletion(raw.after_version, offset, ordered=ordered)
-    return _deletion(raw, raw.subject, version, "document")
+    contents = Contents.REMOVED if raw.contents else Contents.UNTOUCHED
+    # The subject as it is: it was read from the document that is to be deleted.
+    deletion = _deletion(raw, raw.subject, version, "document")
+    return State(deletion, _digest_of_deletion(contents), contents=contents, asked=Asked(raw.after_version, ordered))
 
 
-def _deletion(raw: RawEvent, external_id: str, version: int, kind: str) -> DocumentVersion:
+def _deletion(
+    raw: RawEvent, external_id: str, version: int, kind: str, parents: tuple[str, ...] = ()
+) -> DocumentVersion:
     return DocumentVersion(
         workspace=raw.workspace,
         document_id=_document_id(raw, external_id),
@@ -84,21 +96,48 @@ def _deletion(raw: RawEvent, external_id: str, version: int, kind: str) -> Docum
         version=version,
         kind=kind,
         received_at=raw.received_at,
+        parents=parents,
+    )
+
+
+def _digest_of_deletion(contents: Contents) -> bytes:
+    return f"deleted, contents {contents.value}".encode()
+
+
+def _state(
+    draft: Draft, raw: RawEvent, offset: int, limits: Limits, cutter: Callable[[str, Format], tuple[Chunk, ...]]
+) -> State | None:
+    number = version_of(draft.revision, offset, ended=draft.deleted and draft.final)
+    if draft.deleted:
+        deletion = _deletion(raw, name_of(draft.external_id), number, draft.kind, _parents(draft, raw))
+        # What ends for good is never followed by anything, whatever date the source gave it.
+        follows = draft.final or isinstance(draft.revision, Follows)
+        return State(
+            deletion, _digest_of_deletion(draft.contents), isinstance(draft.revision, Numbered), follows, draft.contents
+        )
+    version = _version(draft, raw, number, limits, cutter)
+    if version is None:
+        return None
+    body = version.model_dump_json(exclude=_NO_PART)
+    return State(
+        version,
+        blake2b(body.encode("utf-8", "replace"), digest_size=_DIGEST_BYTES).digest(),
+        numbered=isinstance(draft.revision, Numbered),
+        follows=isinstance(draft.revision, Follows),
+        contents=draft.contents,
     )
 
 
 def _version(
-    draft: Draft, raw: RawEvent, offset: int, limits: Limits, cutter: Callable[[str, Format], tuple[Chunk, ...]]
+    draft: Draft, raw: RawEvent, number: int, limits: Limits, cutter: Callable[[str, Format], tuple[Chunk, ...]]
 ) -> DocumentVersion | None:
-    version = version_of(draft.revision, offset, ended=draft.deleted and draft.final)
-    if draft.deleted:
-        return _deletion(raw, draft.external_id, version, draft.kind)
     if len(draft.text) > limits.chars:
         raise Permanent(Reason.OVERSIZE, f"a text of {len(draft.text)} characters, the limit is {limits.chars}")
     text = clean(draft.text)
     if not text.strip():
         return None
-    document_id = _document_id(raw, draft.external_id)
+    external_id = name_of(draft.external_id)
+    document_id = _document_id(raw, external_id)
     title = one_line(draft.title)
     entities, relations = _stated(draft, f"document:{document_id}", title)
     return DocumentVersion(
@@ -107,9 +146,9 @@ def _version(
         event_id=raw.event_id,
         source=raw.source,
         connector=raw.connector,
-        external_id=draft.external_id,
+        external_id=external_id,
         operation="upsert",
-        version=version,
+        version=number,
         kind=draft.kind,
         title=title,
         language="" if draft.format == "code" else language_of(text),
@@ -124,7 +163,19 @@ def _version(
         chunks=cutter(text, draft.format),
         entities=entities,
         relations=relations,
+        parents=_parents(draft, raw),
     )
+
+
+def _parents(draft: Draft, raw: RawEvent) -> tuple[str, ...]:
+    """Return the names of everything that it stands in, each once. Raises Permanent for what can be no name."""
+    own = name_of(draft.external_id)
+    names = tuple(dict.fromkeys(name for parent in draft.parents if (name := name_of(parent)) and name != own))
+    if len(names) > _MAX_PARENTS:
+        raise Permanent(Reason.SCHEMA_VIOLATION, f"{len(names)} parents, the limit is {_MAX_PARENTS}")
+    for name in names:
+        _document_id(raw, name)
+    return names
 
 
 def _document_id(raw: RawEvent, external_id: str) -> UUID:

@@ -1,33 +1,82 @@
 """Turns accepted deliveries into clean documents with chunks.
 
 consumes   raw.events  key: workspace/source/subject
-publishes  documents   one per document version that is not superseded; after a deletion a tombstone
+publishes  documents   one per document version that is not left out; after a deletion a tombstone
            receipts    one per event: its documents, that it is none, or that it was seen before
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from infra.kafka.worker import Delivery, Micro, Outgoing, Worker
+from infra.kafka.worker import Delivery, Micro, Outgoing, Slices, Worker
 from schemas.raw import RawEvent
 from topics.catalogue import DOCUMENTS, RAW_EVENTS, RECEIPTS
-from workers.normalizer.announce import announce, announce_duplicate
-from workers.normalizer.gate import superseded
+from workers.normalizer.announce import Said, announce_duplicate, announced, documents, receipt
+from workers.normalizer.contents import Sweep, hide, pages
+from workers.normalizer.gate import let_through
 from workers.normalizer.inbox import first_seen
+from workers.normalizer.normalize import Outcome
 from workers.normalizer.read import Tools, open_tools, read_all
 from workers.normalizer.sources.draft import NotADocument
 
 worker = Worker("normalizer", tools=open_tools, publishes=(DOCUMENTS, RECEIPTS))
 
+Read = tuple[Delivery[RawEvent], Outcome]
+
 
 @worker.handles(RAW_EVENTS, batch=Micro(records=64))
-async def normalise(deliveries: Sequence[Delivery[RawEvent]], tools: Tools) -> Iterable[Outgoing]:
+async def normalise(deliveries: Sequence[Delivery[RawEvent]], tools: Tools) -> Iterable[Outgoing] | Slices:
     """Read every delivery that is new and say what became of each."""
     new = await first_seen(tools.pool, deliveries)
-    outcomes = await read_all([delivery for delivery, fresh in zip(deliveries, new, strict=True) if fresh], tools)
+    fresh = [delivery for delivery, is_new in zip(deliveries, new, strict=True) if is_new]
+    repeated = [announce_duplicate(delivery) for delivery, is_new in zip(deliveries, new, strict=True) if not is_new]
     # Behind the reading: what cannot be read must not hold back what is older.
-    behind = await superseded(tools.pool, [() if isinstance(each, NotADocument) else each for each in outcomes])
-    said = zip(outcomes, behind, strict=True)
-    outgoing: list[Outgoing] = []
-    for delivery, fresh in zip(deliveries, new, strict=True):
-        outgoing += announce(delivery, *next(said)) if fresh else announce_duplicate(delivery)
-    return outgoing
+    outcomes = zip(fresh, await read_all(fresh, tools), strict=True)
+    first, *others = _cut(list(outcomes))
+    said, sweeps = await _say(first, tools)
+    if not others and not any(sweeps):
+        return [*(each for one in said for each in [*documents(one), receipt(one)]), *repeated]
+    return _in_turn(repeated, said, sweeps, others, tools)
+
+
+def _cut(outcomes: Sequence[Read]) -> list[list[Read]]:
+    """Cut behind each removal that takes contents along: they must be gone before it may be taken back."""
+    parts: list[list[Read]] = [[]]
+    for delivery, outcome in outcomes:
+        parts[-1].append((delivery, outcome))
+        if not isinstance(outcome, NotADocument) and any(state.removes for state in outcome):
+            parts.append([])
+    return [part for part in parts if part] or [[]]
+
+
+async def _say(outcomes: Sequence[Read], tools: Tools) -> tuple[list[Said], list[list[Sweep]]]:
+    places = [(delivery.origin.partition, delivery.origin.offset) for delivery, _ in outcomes]
+    states = [() if isinstance(outcome, NotADocument) else outcome for _, outcome in outcomes]
+    passed = await let_through(tools.pool, list(zip(places, states, strict=True)))
+    kept, sweeps = await hide(tools.pool, passed)
+    silent = [outcome if isinstance(outcome, NotADocument) else None for _, outcome in outcomes]
+    told = zip(outcomes, kept, silent, strict=True)
+    return [Said(delivery, spoken, nothing) for (delivery, _), spoken, nothing in told], sweeps
+
+
+async def _in_turn(
+    repeated: list[Outgoing],
+    said: Sequence[Said],
+    sweeps: Sequence[Sequence[Sweep]],
+    others: Sequence[Sequence[Read]],
+    tools: Tools,
+) -> Slices:
+    """Yield the publications of each part of a batch; behind a removal those of all that goes with it."""
+    parts: Iterator[Sequence[Read]] = iter(others)
+    while True:
+        yield [each for one in said for each in documents(one)]
+        for one, swept in zip(said, sweeps, strict=True):
+            for sweep in swept:
+                async for deletions in pages(tools.pool, sweep, one.delivery.body):
+                    one.took(deletions)
+                    yield [each for deletion in deletions for each in announced(deletion, one.delivery)]
+        yield [receipt(one) for one in said]
+        following = next(parts, None)
+        if following is None:
+            yield repeated
+            return
+        said, sweeps = await _say(following, tools)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 from typing import Literal
 
 from schemas.documents import Author, Entity, MetadataValue, Relation
@@ -18,8 +19,8 @@ Format = Literal["markdown", "text", "code"]
 class Revised:
     """The source dates each state of the document.
 
-    `exact` says that an equal date means an equal state (an Atom `updated`). Without it the order of arrival decides
-    among states of the same second.
+    `exact` says that the thing never changes after this date (a commit): its number has no part of the arrival. Without
+    it the order of arrival decides among states of the same second.
     """
 
     at: datetime
@@ -38,7 +39,30 @@ class Unrevised:
     """The source says nothing about order: acceptance decides."""
 
 
-Revision = Revised | Numbered | Unrevised
+@dataclass(frozen=True, slots=True)
+class Follows:
+    """The change empties, or does not touch, the field that dates the document.
+
+    It is newer than whatever arrived before it, though its own date is older; what has a later date is newer still.
+    """
+
+    at: datetime | None = None
+
+
+Revision = Revised | Numbered | Unrevised | Follows
+
+
+class Contents(Enum):
+    """What a state of a thing means for what stands in it (drafts that name it among their `parents`)."""
+
+    UNTOUCHED = "untouched"
+    """Nothing. A state that is no deletion says that the thing is there: contents may be sent again."""
+    REMOVED = "removed"
+    """They go with it, and late ones stay out until the thing itself comes back."""
+    REMOVED_UP_TO_NOW = "removed up to now"
+    """They go, and late ones that are not dated after it; the source goes on to send newer ones."""
+    OPEN = "open"
+    """Whatever was removed before: from now on they may be sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +87,10 @@ class Draft:
     deleted: bool = False
     final: bool = True
     """A deletion after which the source never gives this external id again; else it was emptied and may be refilled."""
+    parents: tuple[str, ...] = ()
+    """External ids of everything that it stands in, outermost first; they need not be documents themselves."""
+    contents: Contents = Contents.UNTOUCHED
+    """What becomes of the documents that stand in it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,16 @@ import pytest
 from infra.errors import Permanent
 from infra.kafka.worker import Delivery, Outgoing
 from schemas.documents import DocumentVersion
+from schemas.event import MAX_VERSION
+from schemas.ids import document_id
 from schemas.raw import RawEvent
 from schemas.receipts import Receipt
-from tests.deliveries import delivery
+from tests.deliveries import delivery, said_by
 from tests.events import document
 from tests.unit.workers.normalizer.arrivals import raw
 from topics.catalogue import DOCUMENTS
-from workers.normalizer.gate import superseded
+from workers.normalizer.decide import State
+from workers.normalizer.gate import let_through
 from workers.normalizer.read import Tools
 from workers.normalizer.worker import normalise
 
@@ -38,7 +41,7 @@ def state(name: str, version: int, offset: int, **fields: Any) -> Delivery[RawEv
 
 
 async def handle(deliveries: Sequence[Delivery[RawEvent]], tools: Tools) -> list[Outgoing]:
-    return list(await normalise(deliveries, tools))
+    return await said_by(await normalise(deliveries, tools))
 
 
 def published(outgoing: Sequence[Outgoing]) -> list[int]:
@@ -61,18 +64,54 @@ async def test_an_older_state_behind_a_newer_one_is_not_published(tools: Tools, 
     assert "newer state" in second.detail
 
 
-async def test_a_state_that_is_said_again_is_published_again(tools: Tools, name: str) -> None:
+async def test_a_delivery_that_comes_again_is_published_again(tools: Tools, name: str) -> None:
     batch = [state(name, 3, 0)]
     assert published(await handle(batch, tools)) == [3]
     assert published(await handle(batch, tools)) == [3], "a crash before the first publication would have lost it"
-    assert published(await handle([state(name, 3, 1)], tools)) == [3]
+
+
+async def test_a_state_that_its_source_says_again_is_not_published_again(tools: Tools, name: str) -> None:
+    (first,) = receipts(await handle([state(name, 3, 0)], tools))
+    again = await handle([state(name, 3, 1)], tools)
+    (second,) = receipts(again)
+    assert (published(again), second.superseded, second.detail) == ([], first.documents, "1 documents are as they were")
+    assert published(await handle([state(name, 4, 2, text="version 3")], tools)) == [4], "the sender's number is new"
+
+
+async def test_another_text_under_the_same_number_has_a_version_of_its_own(tools: Tools, name: str) -> None:
+    first, other = state(name, 3, 0), state(name, 3, 1, text="another text")
+    assert published(await handle([first, other], tools)) == [3, 4]
+    assert published(await handle([first], tools)) == [], "a replay ends at what was accepted last"
+    assert published(await handle([other], tools)) == [4]
+    assert published(await handle([state(name, 4, 2)], tools)) == [5], "never a version that another text has"
+    assert published(await handle([state(name, 4, 3, deleted=True)], tools)) == [6, 0]
+    assert published(await handle([state(name, 9, 4)], tools)) == [9], "and the sender's number where it is free"
+
+
+async def test_no_version_is_left(tools: Tools, name: str) -> None:
+    assert published(await handle([state(name, MAX_VERSION, 0)], tools)) == [MAX_VERSION]
+    with pytest.raises(Permanent, match="greatest version"):
+        await handle([state(name, MAX_VERSION, 1, text="other")], tools)
+    assert published(await handle([state(name, MAX_VERSION, 2, deleted=True)], tools)) == [MAX_VERSION, 0]
+
+
+async def test_a_row_of_an_earlier_release_knows_no_text(tools: Tools, name: str) -> None:
+    """Of the two states with one number the one that comes is taken for the newer, once."""
+    identity = document_id("acme", "src_1", name)
+    await tools.pool.execute(
+        "insert into published (document_id, number, version, gone) values ($1, 3, 3, false)", identity
+    )
+    assert published(await handle([state(name, 2, 8)], tools)) == []
+    batch = [state(name, 3, 9)]
+    assert published(await handle(batch, tools)) == [4]
+    assert published(await handle(batch, tools)) == [4]
 
 
 async def test_several_states_in_one_batch_pass_as_long_as_they_rise(tools: Tools, name: str) -> None:
     batch = [state(name, version, at) for at, version in enumerate([2, 5, 4, 5, 7, 1])]
     outgoing = await handle(batch, tools)
-    assert published(outgoing) == [2, 5, 5, 7]
-    assert [bool(receipt.superseded) for receipt in receipts(outgoing)] == [False, False, True, False, False, True]
+    assert published(outgoing) == [2, 5, 7]
+    assert [bool(receipt.superseded) for receipt in receipts(outgoing)] == [False, False, True, True, False, True]
     assert published(await handle(batch, tools)) == [7], "delivered again, the newest is the only word left to say"
 
 
@@ -104,23 +143,25 @@ async def test_batches_at_once_take_turns(pool: Pool) -> None:
     order = random.Random(4)
     names = [uuid4().hex for _ in range(20)]
     highest = dict.fromkeys(names, 0)
+    versions_of: dict[str, set[int]] = {name: set() for name in names}
 
     async def one(number: int) -> None:
         chosen = order.sample(names, 8)
         versions = [document(f"text {number}", version=order.randint(1, 500), external_id=name) for name in chosen]
-        behind = await superseded(pool, [[version] for version in versions])
-        for version, left_out in zip(versions, behind, strict=True):
-            if not left_out:
-                highest[version.external_id] = max(highest[version.external_id], version.version)
+        states = [((0, number), [State(version, str(number).encode())]) for version in versions]
+        for (passed,) in await let_through(pool, states):
+            if passed.shown:
+                external_id = passed.state.version.external_id
+                assert passed.version not in versions_of[external_id]
+                versions_of[external_id].add(passed.version)
+                highest[external_id] = max(highest[external_id], passed.version)
 
     await asyncio.gather(*(one(number) for number in range(200)))
-    rows = await pool.fetch("select document_id, standing from published")
-    held: dict[UUID, int] = {row["document_id"]: row["standing"] for row in rows}
-    assert {name: held[document(external_id=name).document_id] for name in names} == {
-        name: 2 * version for name, version in highest.items()
-    }
+    rows = await pool.fetch("select document_id, version from published")
+    held: dict[UUID, int] = {row["document_id"]: row["version"] for row in rows}
+    assert {name: held[document(external_id=name).document_id] for name in names} == highest
 
 
 async def test_no_documents_no_statement(pool: Pool) -> None:
-    assert await superseded(pool, []) == []
-    assert await superseded(pool, [(), ()]) == [frozenset(), frozenset()]
+    assert await let_through(pool, []) == []
+    assert await let_through(pool, [((0, 0), ()), ((0, 1), ())]) == [[], []]

@@ -14,7 +14,7 @@ from schemas.dead_letters import Reason
 from schemas.documents import DocumentVersion
 from schemas.raw import RawEvent
 from schemas.receipts import Receipt
-from tests.deliveries import delivery
+from tests.deliveries import delivery, said_by
 from tests.unit.workers.normalizer.arrivals import file, github, raw
 from topics.catalogue import DOCUMENTS, RECEIPTS
 from workers.normalizer.read import Tools, open_tools
@@ -34,13 +34,13 @@ def versions(outgoing: Sequence[Outgoing]) -> list[DocumentVersion]:
 
 
 async def handle(deliveries: Sequence[Delivery[RawEvent]], tools: Tools) -> list[Outgoing]:
-    return list(await normalise(deliveries, tools))
+    return await said_by(await normalise(deliveries, tools))
 
 
 async def test_a_batch_of_every_kind(tools: Tools) -> None:
     deliveries = [
         delivery(file("a.md", b"# A\n\nwords").model_copy(update={"event_id": uuid4()}), offset=0),
-        delivery(raw("generic", {"id": "b", "text": "words"}, delivery=unique()), offset=1),
+        delivery(raw("generic", {"id": unique(), "text": "words"}, delivery=unique()), offset=1),
         delivery(github("ping", {"zen": "x"}, delivery=unique()), offset=2),
         delivery(raw("files", operation="delete", subject="a.md", after_version=2, delivery=unique()), offset=3),
     ]
@@ -61,7 +61,7 @@ async def test_a_batch_of_every_kind(tools: Tools) -> None:
 
 
 async def test_a_senders_redelivery_has_no_effect_and_our_own_has_the_same(tools: Tools) -> None:
-    event = raw("generic", {"id": "b", "text": "words"}, delivery=unique())
+    event = raw("generic", {"id": unique(), "text": "words"}, delivery=unique())
     first = await handle([delivery(event, offset=10)], tools)
     assert versions(first)
     again = await handle([delivery(event, offset=10)], tools)
@@ -75,7 +75,7 @@ async def test_a_senders_redelivery_has_no_effect_and_our_own_has_the_same(tools
 
 
 async def test_twice_in_one_batch(tools: Tools) -> None:
-    event = raw("generic", {"id": "b", "text": "words"}, delivery=unique())
+    event = raw("generic", {"id": unique(), "text": "words"}, delivery=unique())
     outgoing = await handle([delivery(event, offset=20), delivery(event, offset=21)], tools)
     assert [receipt.outcome for receipt in receipts(outgoing)] == ["applied", "duplicate"]
 

@@ -8,11 +8,14 @@ import orjson
 from schemas.documents import DocumentVersion
 from schemas.ids import event_id
 from schemas.raw import RawEvent
-from workers.normalizer.normalize import Outcome, normalize
+from workers.normalizer.decide import State
+from workers.normalizer.normalize import normalize
 from workers.normalizer.parse.parsed import Feed, Limits, Parsed
 from workers.normalizer.parse.run import parse
+from workers.normalizer.sources.draft import NotADocument
 from workers.normalizer.sources.registry import mapping_of
 
+Outcome = tuple[DocumentVersion, ...] | NotADocument
 RECEIVED = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 
@@ -41,7 +44,13 @@ def file(name: str, body: bytes, **attributes: str) -> RawEvent:
 
 
 def read(event: RawEvent, offset: int = 7, limits: Limits | None = None) -> Outcome:
-    """Return what `event` becomes; what a child would parse is parsed here."""
+    """Return the documents that `event` becomes; what a child would parse is parsed here."""
+    outcome = states(event, offset, limits)
+    return outcome if isinstance(outcome, NotADocument) else tuple(state.version for state in outcome)
+
+
+def states(event: RawEvent, offset: int = 7, limits: Limits | None = None) -> tuple[State, ...] | NotADocument:
+    """Return the states that `event` says."""
     limits = limits or Limits()
     parsed: Parsed | Feed | None = None
     if event.operation == "put" and (job := mapping_of(event.connector).job(event, limits)):
