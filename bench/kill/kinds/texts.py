@@ -72,8 +72,8 @@ def deleted(writer: Writer) -> Iterator[Step]:
     chance, name = writer.chance, f"shift-{writer.index:05}"
     number = chance.randint(3, 50)
     for _ in range(chance.randint(1, 3)):
-        yield writer.say(name, version=number, trait=None, in_turn=True)
-    last = writer.say(name, version=number, trait=Trait.EQUAL_VERSION, in_turn=True)
+        yield writer.say(name, version=number, in_turn=True)
+    last = writer.say(name, version=number, in_turn=True)
     yield last
     writer.act += 1
     yield writer.remove(last, trait=Trait.USER_DELETION)
