@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from bench.kill.kinds.writer import Writer
-from bench.kill.stream import UPLOADS, Step, Trait
+from bench.kill.stream import UPLOADS, Kind, Step, Trait
 
 
 def equal(writer: Writer) -> Iterator[Step]:
@@ -34,9 +34,11 @@ def equal(writer: Writer) -> Iterator[Step]:
             lambda: writer.repeat(chance.choice(said)),
             lambda: delete(number),
         )
-        step = chance.choices(further, (5, 3, 1, 2, 3, 2, 1))[0]()
+        step = chance.choices(further, (5, 3, 1, 2, 3, 2, 2))[0]()
         said.append(step)
         yield step
+        if step.kind is Kind.DELETE and chance.random() < 0.5:
+            yield writer.again(step)
 
 
 def back(writer: Writer) -> Iterator[Step]:

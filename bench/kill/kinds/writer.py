@@ -124,6 +124,7 @@ class Writer:
         """Name the containers, outermost first, in one of the forms that are understood."""
         if not step.parents:
             return {}
-        field = self.chance.choice(("parent", "parents"))
-        lone = len(step.parents) == 1 and self.chance.random() < 0.7
-        return {field: step.parents[0] if lone else list(step.parents)}
+        *outer, innermost = step.parents
+        if self.chance.random() < 0.5:
+            return {"parents": list(step.parents)}
+        return {"parent": innermost, **({"parents": outer} if outer else {})}
