@@ -166,7 +166,10 @@ def live(states: list[Said], containers: Containers, last_act: int) -> Outcome:
         if newest is not None and (at + 1 == len(states) or states[at + 1].step.act > act):
             surely |= not containers.out(newest.step, act)
     assert life.newest is not None
-    return Outcome(life, containers.out(life.newest.step, last_act), surely or not _under(states))
+    taken = containers.out(life.newest.step, last_act)
+    if taken:
+        life.version = None
+    return Outcome(life, taken, surely or not _under(states))
 
 
 def _under(states: Iterable[Said]) -> Set[str]:

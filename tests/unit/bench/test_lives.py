@@ -143,6 +143,9 @@ def test_a_late_child_may_leave_no_trace_and_what_was_there_before_must() -> Non
     early, late = says.say("early", parents=("box",)), says.say("late", parents=("box",))
     world = family([early], [says.delete("box")], [late])
     assert (named(world, "early").surely, named(world, "late").surely) == (True, False)
+    # Its deletion has a version, which only the log knows.
+    numbered = says.say("early", version=4, parents=("box",))
+    assert named(family([numbered], [says.delete("box")]), "early").version is None
     assert named(world, "box").surely
 
 
