@@ -14,6 +14,7 @@ from starlette.formparsers import MultiPartException
 
 from gateway.failures import invalid
 from gateway.problems import Code, Problem
+from schemas.ids import name_of
 
 JSON = "application/json"
 FORM = "multipart/form-data"
@@ -73,8 +74,8 @@ class Upload(BaseModel):
     content_type: str
 
     async def external_id(self) -> str:
-        """Return the sender's name of the document: the stated one, else the file's name, else its content's hash."""
-        named = self.description.external_id or self.description.filename
+        """Return the sender's name of the document: the stated one, else the file's path, else its content's hash."""
+        named = name_of(self.description.external_id or _path(self.description.filename))
         if named:
             return named
         if len(self.content) < THREADED_BYTES:
@@ -87,6 +88,11 @@ class Upload(BaseModel):
         texts = {"filename": said.filename, "title": said.title, "url": said.url}
         metadata = {"metadata": orjson.dumps(said.metadata).decode()} if said.metadata else {}
         return {name: text for name, text in texts.items() if text} | metadata
+
+
+def _path(filename: str) -> str:
+    """Return a file's name with the folders that are sent with it, written with `/` on whatever system it lies."""
+    return filename.replace("\\", "/").removeprefix("./")
 
 
 async def read_upload(request: Request) -> Upload:

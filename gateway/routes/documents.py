@@ -217,7 +217,11 @@ async def read_document(document_id: UUID, caller: Caller, held: Held) -> Docume
     ),
 )
 async def delete_document(
-    document_id: UUID, caller: Caller, held: Held, idempotency_key: IdempotencyKey = None
+    document_id: UUID,
+    caller: Caller,
+    held: Held,
+    idempotency_key: IdempotencyKey = None,
+    contents: Annotated[bool, Query(description="Delete what stands in it too.")] = False,
 ) -> Response:
     """Delete a document from every index and the graph. GET /v1/events/{event_id} tells when that is done."""
     await held.admission.admit(caller.workspace)
@@ -233,6 +237,7 @@ async def delete_document(
         subject=document.external_id,
         received_at=now(),
         after_version=document.version,
+        contents=contents,
     )
     await accept(held, event)
     return Response(orjson.dumps({"event_id": event.event_id, "document_id": document_id}), 202, media_type=JSON)

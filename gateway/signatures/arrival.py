@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from gateway.problems import Code, Problem
+from schemas.ids import name_of
 
 MAX_DELIVERY = 500
 MAX_SUBJECT = 2_000
@@ -47,6 +48,7 @@ def parsed(body: bytes) -> dict[str, Any]:
 
 def as_subject(*parts: object) -> str:
     """Join what identifies a document, empty if a part is missing."""
-    texts = [str(part) for part in parts if isinstance(part, str | int) and not isinstance(part, bool) and part != ""]
+    texts = [name_of(str(part)) for part in parts if isinstance(part, str | int) and not isinstance(part, bool)]
+    texts = [text for text in texts if text]
     subject = "/".join(texts) if len(texts) == len(parts) else ""
     return subject if len(subject) <= MAX_SUBJECT and subject.isprintable() else ""

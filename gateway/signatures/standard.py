@@ -10,6 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from urllib.parse import unquote
 
 from gateway.problems import Code
 from gateway.signatures.arrival import Arrival, any_equal, as_subject, parsed, required
@@ -57,7 +58,8 @@ def describe(headers: Mapping[str, str], body: bytes) -> Arrival:
 
 def _subject(attributes: Mapping[str, str], body: bytes) -> str:
     """CloudEvents `subject`, else what plain JSON calls its document. Only the key hangs on it."""
-    stated = as_subject(attributes.get("ce-subject", ""))
+    # Percent-encoded in a header, not so in a body: one subject has one key.
+    stated = as_subject(unquote(attributes.get("ce-subject", "")))
     if stated:
         return stated
     payload = parsed(body)

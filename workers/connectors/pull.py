@@ -26,6 +26,9 @@ from workers.connectors.store import Due
 
 log = logger(__name__)
 ENVELOPE_SOURCE = "/connectors"
+TURN = "turn"
+"""Key of a source's state: how many changes of it were published. It is part of each one's name: a source that goes
+back to what it said before says something new, while a pull that is repeated after a crash has the same turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +73,9 @@ async def _pull(due: Due, tools: Tools, publish: Publish) -> None:
     interval = interval_of(due.config)
     try:
         pulled = await PULLS[due.connector](due, tools.fetcher)
+        turn = int(due.state.get(TURN, 0)) + (pulled.delivery is not None)
         if pulled.delivery is not None:
-            event = _event(due, pulled)
+            event = _event(due, pulled, turn)
             await publish(RAW_EVENTS, event, new_envelope(event, id=event.event_id, source=ENVELOPE_SOURCE))
     except FetchError as error:
         await _failed(due, tools, error.detail, error.retry_after)
@@ -83,7 +87,7 @@ async def _pull(due: Due, tools: Tools, publish: Publish) -> None:
         raise
     else:
         # After the broker's acknowledgement: a crash in between fetches again and publishes the same event id.
-        await store.succeed(tools.pool, due, pulled.state, wait_after(interval, 0, tools.chance()))
+        await store.succeed(tools.pool, due, pulled.state | {TURN: turn}, wait_after(interval, 0, tools.chance()))
         count(Metric.PULLS_TOTAL, due.connector, "unchanged" if pulled.delivery is None else "changed")
 
 
@@ -94,8 +98,8 @@ async def _failed(due: Due, tools: Tools, detail: str, retry_after: float | None
     await store.fail(tools.pool, due, detail, wait)
 
 
-def _event(due: Due, pulled: Pulled) -> RawEvent:
-    delivery = pulled.delivery or ""
+def _event(due: Due, pulled: Pulled, turn: int) -> RawEvent:
+    delivery = f"{pulled.delivery}/{turn}"
     return RawEvent(
         workspace=due.workspace,
         event_id=event_id(due.workspace, due.source_id, delivery),

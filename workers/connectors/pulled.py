@@ -10,7 +10,8 @@ class Pulled:
 
     state: dict[str, Any]
     delivery: str | None = None
-    """Names this state of the source; the same state again has the same name."""
+    """Names what was pulled: its digest, or the source's own name for it. One that comes again after another is a new
+    delivery all the same: the schedule numbers them."""
     body: bytes = field(default=b"", repr=False)
     content_type: str = ""
     attributes: dict[str, str] = field(default_factory=dict)

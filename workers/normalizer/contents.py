@@ -58,9 +58,12 @@ where p.document_id = t.document_id and p.partition = t.partition and p."offset"
 returning p.document_id
 """
 _HOLDING = "select distinct container from contents where container = any($1)"
+# What the swept thing holds itself has its turn there, and not once more inside of what it also stands in.
 _PAGE = """
 select c.document_id, exists (select from contents n where n.container = c.document_id) as holds
-from contents c where c.container = $1 and c.document_id > $2 order by c.document_id limit $3
+from contents c where c.container = $1 and c.document_id > $2
+  and ($1 = $4 or not exists (select from contents o where o.container = $4 and o.document_id = c.document_id))
+order by c.document_id limit $3
 """
 # What this removal has hidden before is told again: it may have died before that was published.
 _REMOVE = f"""
@@ -98,7 +101,8 @@ async def hide(
 
     Raises Transient, Permanent.
     """
-    above = await _above(pool, [each for event in events for each in event if _enters(each)])
+    in_order = [each for event in events for each in event]
+    above = _above_in_batch(in_order) | await _above(pool, [each for each in in_order if _enters(each)])
     if not above:
         return [list(event) for event in events], [_removals(event) for event in events]
     last = _last_hidden(events, above)
@@ -174,20 +178,37 @@ def _known(before: Held | None) -> bool:
     return before is not None and not before.gone
 
 
+def _above_in_batch(passed: Sequence[Passed]) -> dict[UUID, tuple[UUID, int]]:
+    """Return by document the removed thing that it stands in and that came back behind it in this batch.
+
+    Its row says no more that it was removed when the document's turn came.
+    """
+    lifted = {
+        each.document_id: (at, each.before.floor)
+        for at, each in reversed(list(enumerate(passed)))
+        if each.before is not None and each.held.floor < each.before.floor
+    }
+    found: dict[UUID, tuple[UUID, int]] = {}
+    for at, each in enumerate(passed) if lifted else ():
+        for container in lifted.keys() & _parents(each) if _enters(each) else ():
+            until, floor = lifted[container]
+            if at < until and each.held.number <= floor:
+                found[each.document_id] = (container, floor)
+            elif found.get(each.document_id, (None,))[0] == container:
+                # Said once more behind it: the last one counts.
+                found.pop(each.document_id, None)
+    return found
+
+
+def _parents(each: Passed) -> list[UUID]:
+    version = each.state.version
+    return [document_id(version.workspace, version.source, name) for name in version.parents]
+
+
 @translated
 async def _above(pool: "asyncpg.Pool[asyncpg.Record]", entering: Sequence[Passed]) -> dict[UUID, tuple[UUID, int]]:
     """Return by document the removed thing that it stands in, and that one's floor."""
-    rows = [
-        (
-            each.document_id,
-            each.held.number,
-            array_text(
-                document_id(each.state.version.workspace, each.state.version.source, name)
-                for name in each.state.version.parents
-            ),
-        )
-        for each in entering
-    ]
+    rows = [(each.document_id, each.held.number, array_text(_parents(each))) for each in entering]
     found: list[Any] = await pool.fetch(_ABOVE, *columns(rows)) if rows else []
     return {row["document_id"]: (row["container"], row["floor"]) for row in found}
 
@@ -217,7 +238,7 @@ async def pages(
     open_pages = [(sweep.container, sweep.after)]
     while open_pages:
         container, after = open_pages.pop()
-        rows = await _page(pool, container, after)
+        rows = await _page(pool, container, after, sweep)
         if not rows:
             continue
         ids = [row["document_id"] for row in rows]
@@ -233,8 +254,8 @@ async def pages(
 
 
 @translated
-async def _page(pool: "asyncpg.Pool[asyncpg.Record]", container: UUID, after: UUID) -> list[Any]:
-    return list(await pool.fetch(_PAGE, container, after, PAGE))
+async def _page(pool: "asyncpg.Pool[asyncpg.Record]", container: UUID, after: UUID, sweep: Sweep) -> list[Any]:
+    return list(await pool.fetch(_PAGE, container, after, PAGE, sweep.container))
 
 
 @translated

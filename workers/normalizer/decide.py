@@ -114,9 +114,10 @@ def decide(state: State, place: Place, held: Held | None) -> Decision:
     Raises Permanent if there is no version left for it.
     """
     number = number_of(state, place, held)
+    if state.deleted and state.contents is Contents.OPEN:
+        return _noted(state, number, place, held)
     if held is None:
-        fresh = Held(number, state.deleted, place, state.digest, 0, gone=True)
-        return _noted(state, fresh) or _publish(state, fresh, number)
+        return _publish(state, Held(number, state.deleted, place, state.digest, 0, gone=True), number)
     moved = replace(held, number=number, deleted=state.deleted, place=place, digest=state.digest)
     same = held.digest == state.digest
     if place == held.place and same:
@@ -130,7 +131,7 @@ def decide(state: State, place: Place, held: Held | None) -> Decision:
         published = held.place is not None and held.place[0] == place[0]
         verdict = Verdict.UNCHANGED if published else Verdict.AGAIN
         return Decision(verdict, _contents(state, moved), held.version)
-    return _noted(state, moved) or _publish(state, moved, _version(number, state, held))
+    return _publish(state, moved, _version(number, state, held))
 
 
 def number_of(state: State, place: Place, held: Held | None) -> int:
@@ -146,8 +147,9 @@ def number_of(state: State, place: Place, held: Held | None) -> int:
         return user_deletion(after, place[1], ordered=state.asked.ordered)
     earlier = held.place is not None and held.place[0] == place[0] and held.place < place
     if state.follows and earlier:
-        # An upsert over a deletion needs a number of its own, since of one number the deletion counts.
-        return min(max(own, held.number + (held.deleted and not state.deleted)), MAX_VERSION)
+        # What ends a deletion needs a number of its own, since of one number the deletion counts.
+        there = not state.deleted or state.contents is Contents.OPEN
+        return min(max(own, held.number + (held.deleted and there)), MAX_VERSION)
     return own
 
 
@@ -172,10 +174,15 @@ def _publish(state: State, held: Held, version: int) -> Decision:
     return Decision(Verdict.PUBLISH, _contents(state, now), version)
 
 
-def _noted(state: State, held: Held) -> Decision | None:
-    if state.deleted and state.contents is Contents.OPEN and held.gone:
-        return Decision(Verdict.NOTED, _contents(state, held), held.version)
-    return None
+def _noted(state: State, number: int, place: Place, held: Held | None) -> Decision:
+    """Open what stands in a thing that says it is there and has no text; what it said before stays as it is."""
+    if held is None:
+        return Decision(Verdict.NOTED, Held(number, False, place, state.digest, 0, gone=True), 0)
+    if not _newer(number, False, place, held):
+        return Decision(Verdict.SUPERSEDED, held, held.version)
+    if held.gone:
+        held = replace(held, number=number, deleted=False, place=place, digest=state.digest, hidden_by=None)
+    return Decision(Verdict.NOTED, replace(held, floor=NOTHING), held.version)
 
 
 def _contents(state: State, held: Held) -> Held:

@@ -56,8 +56,6 @@ class Entry:
     tags: tuple[str, ...] = ()
     published_at: datetime | None = None
     updated_at: datetime | None = None
-    stated: bool = False
-    """The feed itself dates the entry's state (Atom `updated`), not only its publication."""
 
 
 @dataclass(frozen=True, slots=True)

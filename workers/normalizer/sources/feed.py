@@ -43,7 +43,7 @@ def _draft(entry: Entry, feed: Feed, raw: RawEvent) -> Draft:
         metadata={"feed": feed.title, "tags": entry.tags},
         entities=facts.entities,
         relations=facts.relations,
-        # Atom's `updated` says when the entry changed, so an equal one is the same state in every later pull of the
-        # feed. RSS dates the publication only: there the order of the pulls decides.
-        revision=Revised(entry.updated_at, exact=entry.stated) if entry.updated_at else Unrevised(),
+        # Texts are corrected without a new date, whatever the standards say: of one date the later pull counts. What
+        # has not changed since the last pull is not published again, here as everywhere.
+        revision=Revised(entry.updated_at) if entry.updated_at else Unrevised(),
     )

@@ -9,12 +9,24 @@ data (CloudEvents) or of the body (plain JSON):
 | `text`, `body`, `content`, `markdown`, `html` | its text, the first that is there; all but `html` are Markdown |
 | `title`, `url`, `author` or `authors`, `created_at`, `updated_at`, `kind`, `metadata` | as they say |
 | `version` or `sequence` (also as CloudEvents extensions) | a whole number that grows with each state |
-| `deleted: true`, `operation: "delete"`, or a type that ends in `.deleted` | the document is gone |
+| `deleted: true`, `operation: "delete"`, or a type that ends in `.deleted` | the document is gone, and all in it |
+| `parent` or `parents` | names of what it stands in, outermost first: a folder, a channel, a thread |
 """
 
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
-from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AliasChoices,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
 
 from infra.errors import Permanent
 from schemas.dead_letters import Reason
@@ -24,6 +36,7 @@ from schemas.raw import RawEvent
 from workers.normalizer.parse.parsed import Feed, Job, Limits, Parsed
 from workers.normalizer.sources.draft import (
     THIS,
+    Contents,
     Draft,
     Drafts,
     NotADocument,
@@ -39,6 +52,10 @@ from workers.normalizer.sources.json_body import faults, read_object
 _BINARY_MODE = "ce-"
 _NAMES = ("subject", "external_id", "id")
 _STRUCTURED = "application/cloudevents+json"
+
+
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000)]
+"""A sender's name of a document or of what documents stand in; a number is taken as its digits."""
 
 
 class Person(BaseModel):
@@ -68,8 +85,23 @@ class Description(BaseModel):
     created_at: AwareDatetime | None = None
     updated_at: AwareDatetime | None = None
     metadata: dict[str, Any] = {}
+    parent: Name | None = None
+    parents: list[Name] = Field(default=[], max_length=20)
     deleted: bool = False
     operation: Literal["put", "upsert", "create", "update", "delete"] = "upsert"
+
+    @field_validator("parent", "parents", mode="before")
+    @classmethod
+    def _numbers_are_names(cls, value: Any) -> Any:
+        # As an id may be: the same number must name the same thing in both places.
+        if isinstance(value, list):
+            return [str(each) if isinstance(each, int) and not isinstance(each, bool) else each for each in value]
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @property
+    def above(self) -> tuple[str, ...]:
+        """Everything that it stands in, outermost first."""
+        return (*self.parents, *([self.parent] if self.parent else []))
 
     @property
     def markdown_text(self) -> str:
@@ -113,10 +145,11 @@ def drafts(raw: RawEvent, parsed: Parsed | Feed | None) -> Drafts:
         if not said.external_id:
             raise Permanent(Reason.SCHEMA_VIOLATION, "a deletion names no document: subject, external_id or id")
         # Not final: a sender may create the same name again.
-        return (Draft(said.external_id, "document", revision=revision, deleted=True, final=False),)
+        gone = Draft(said.external_id, "document", revision=revision, deleted=True, final=False)
+        return (replace(gone, parents=described.above, contents=Contents.REMOVED),)
     text = parsed.text if isinstance(parsed, Parsed) else described.markdown_text
     if not text.strip():
-        return NotADocument("no text in text, body, content, markdown or html")
+        return _without_text(said)
     facts = Facts()
     for author in described.people:
         place = f"generic:{author.handle or author.name}"
@@ -136,13 +169,24 @@ def drafts(raw: RawEvent, parsed: Parsed | Feed | None) -> Drafts:
             entities=facts.entities,
             relations=facts.relations,
             revision=revision,
+            parents=described.above,
         ),
     )
 
 
+def _without_text(said: Said) -> Drafts:
+    """A name that is created is there, text or not: what stands in it may be sent again."""
+    if said.external_id and (said.description.operation == "create" or said.type.endswith(".created")):
+        there = Draft(said.external_id, "document", revision=_revision(said), deleted=True, final=False)
+        return (replace(there, parents=said.description.above, contents=Contents.OPEN),)
+    return NotADocument("no text in text, body, content, markdown or html")
+
+
 def read(raw: RawEvent) -> Said:
     """Return what `raw` says. Raises Permanent: INVALID_JSON, SCHEMA_VIOLATION."""
-    attributes = {name[len(_BINARY_MODE) :]: value for name, value in raw.attributes.items() if _is_binary(name)}
+    # In headers a text is percent-encoded (CloudEvents HTTP binding 1.0.2, 3.1.3.2); in the structured form it is not.
+    said = {name: unquote(value) for name, value in raw.attributes.items()}
+    attributes = {name[len(_BINARY_MODE) :]: value for name, value in said.items() if _is_binary(name)}
     if attributes:
         payload = _data_of_binary(raw)
     else:

@@ -52,7 +52,7 @@ async def test_a_changed_feed_is_published_once(tools: Tools, log: Log, site: Si
     (event,) = log.events
     assert (event.workspace, event.source, event.connector) == (workspace, source, "feed")
     assert event.body == FEED
-    assert event.delivery == sha256(FEED).hexdigest()
+    assert event.delivery == f"{sha256(FEED).hexdigest()}/1"
     assert event.attributes == {"url": site.url()}
     stored = await row(tools.pool, source)
     assert stored["state"]["etag"] == '"v1"'
@@ -70,6 +70,26 @@ async def test_a_changed_feed_is_published_once(tools: Tools, log: Log, site: Si
     await pull_due(tools, log.publish)
     assert len(log.events) == 2
     assert log.events[1].event_id != log.events[0].event_id
+
+
+async def test_a_feed_that_goes_back_to_what_it_said_says_something_new(
+    tools: Tools, log: Log, site: Site, workspace: str
+) -> None:
+    source = await register(tools.pool, workspace, url=site.url())
+    site.etag = ""
+    for body in (FEED, FEED.replace(b"Sunday", b"Monday"), FEED):
+        site.body = body
+        await due_again(tools.pool, source)
+        await pull_due(tools, log.publish)
+    assert len({event.event_id for event in log.events}) == 3
+    # As after a crash between the publication and the memory of it.
+    state = (await row(tools.pool, source))["state"]
+    await tools.pool.execute(
+        "update source_pulls set state = $2 where source_id = $1", source, state | {"turn": 2, "sha256": ""}
+    )
+    await due_again(tools.pool, source)
+    await pull_due(tools, log.publish)
+    assert log.events[3].event_id == log.events[2].event_id
 
 
 async def test_a_server_without_validators(tools: Tools, log: Log, site: Site, workspace: str) -> None:

@@ -1,9 +1,22 @@
 """What a repository holds and publishes: commits, releases, milestones, packages, wiki pages, its description."""
 
+from dataclasses import replace
+from datetime import datetime
+
 from schemas.documents import Author, MetadataValue
-from workers.normalizer.sources.draft import THIS, Draft, Drafts, NotADocument, Revised, Unrevised
-from workers.normalizer.sources.github.conversations import GONE, authors_of, place, present, revised
-from workers.normalizer.sources.github.parts import Commit, Release, latest
+from workers.normalizer.sources.draft import THIS, Contents, Draft, Drafts, NotADocument, Revised, Unrevised
+from workers.normalizer.sources.github.conversations import (
+    GONE,
+    access_of,
+    access_to,
+    authors_of,
+    followed,
+    parents_of,
+    place,
+    present,
+    revised,
+)
+from workers.normalizer.sources.github.parts import Commit, Release, Repository, latest
 from workers.normalizer.sources.github.payload import Payload
 from workers.normalizer.sources.github.statements import Statements
 
@@ -51,17 +64,20 @@ def _commit(payload: Payload, commit: Commit) -> Draft:
         relations=stated.relations,
         # A commit never changes: pushed again, to another branch, it is the same state.
         revision=Revised(commit.timestamp, exact=True) if commit.timestamp else Unrevised(),
+        parents=parents_of(payload),
     )
 
 
 def release(payload: Payload) -> Drafts:
     """Map event `release`."""
     subject = present(payload.release, "release")
-    revision = revised(subject.updated_at, subject.published_at, subject.created_at)
+    moments = (subject.updated_at, subject.published_at, subject.created_at)
     external_id = f"release:{subject.id}"
     if payload.action in GONE or payload.action == "unpublished":
+        # A release that is taken back has no date of publication any more, and that of its creation is older.
         final = payload.action in GONE
-        return (Draft(external_id, "release", revision=revision, deleted=True, final=final),)
+        gone = Draft(external_id, "release", revision=followed(*moments), deleted=True, final=final)
+        return (replace(gone, parents=parents_of(payload)),)
     stated = Statements(payload)
     name = f"{payload.repository.full_name if payload.repository else ''}@{subject.tag_name}"
     key = stated.entity("release", f"github:{name}", name)
@@ -83,7 +99,8 @@ def release(payload: Payload) -> Drafts:
             metadata=place(payload) | _release_facts(subject),
             entities=stated.entities,
             relations=stated.relations,
-            revision=revision,
+            revision=revised(*moments),
+            parents=parents_of(payload),
         ),
     )
 
@@ -98,7 +115,7 @@ def milestone(payload: Payload) -> Drafts:
     revision = revised(subject.updated_at, subject.created_at)
     external_id = f"milestone:{subject.id}"
     if payload.action in GONE:
-        return (Draft(external_id, "milestone", revision=revision, deleted=True),)
+        return (Draft(external_id, "milestone", revision=revision, deleted=True, parents=parents_of(payload)),)
     stated = Statements(payload)
     key = stated.numbered(subject.number, "milestone")
     stated.state(THIS, "DESCRIBES", key)
@@ -122,6 +139,7 @@ def milestone(payload: Payload) -> Drafts:
             entities=stated.entities,
             relations=stated.relations,
             revision=revision,
+            parents=parents_of(payload),
         ),
     )
 
@@ -156,20 +174,30 @@ def package(payload: Payload) -> Drafts:
             entities=stated.entities,
             relations=stated.relations,
             revision=Revised(updated_at) if updated_at else Unrevised(),
+            parents=parents_of(payload),
         ),
     )
 
 
+_THERE = frozenset({"created", "publicized", "unarchived", "transferred"})
+"""Actions that say of a repository that it is there (again), whatever was said before."""
+
+
 def repository(payload: Payload) -> Drafts:
-    """Map event `repository`: what the repository says of itself."""
+    """Map event `repository`: what the repository says of itself, and what becomes of all that stands in it."""
     subject = present(payload.repository, "repository")
     external_id = f"repository:{subject.id}"
+    # `updated_at` is that of the repository's description; a push moves only the other one.
+    gone = Draft(external_id, "repository", revision=revised(subject.updated_at, subject.pushed_at), deleted=True)
     if payload.action == "deleted":
-        return (Draft(external_id, "repository", revision=revised(subject.updated_at), deleted=True),)
+        return (replace(gone, contents=Contents.REMOVED),)
+    if payload.action == "privatized":
+        # What was public must not be told on; what the team sends from now on, it sends of a private repository.
+        return (replace(gone, final=False, contents=Contents.REMOVED_UP_TO_NOW),)
+    there = Contents.OPEN if payload.action in _THERE else Contents.UNTOUCHED
     if not subject.description.strip():
-        if payload.action == "edited":
-            emptied = Draft(external_id, "repository", revision=revised(subject.updated_at), deleted=True, final=False)
-            return (emptied,)
+        if payload.action == "edited" or there is Contents.OPEN:
+            return (replace(gone, final=False, revision=revised(subject.updated_at), contents=there),)
         return NotADocument("a repository without a description")
     stated = Statements(payload)
     stated.state(THIS, "DESCRIBES", stated.repository_key)
@@ -197,7 +225,39 @@ def repository(payload: Payload) -> Drafts:
             entities=stated.entities,
             relations=stated.relations,
             revision=revised(subject.updated_at),
+            parents=access_of(payload),
+            contents=there,
         ),
+    )
+
+
+def installation(payload: Payload) -> Drafts:
+    """Map events `installation` and `installation_repositories`: which repositories an app may (no longer) read.
+
+    A repository that an app loses sends nothing any more, not even that it is gone.
+    """
+    lost = payload.repositories_removed
+    found = payload.repositories_added
+    if payload.action in {"deleted", "suspend"}:
+        lost = payload.repositories
+    elif payload.action in {"created", "unsuspend", "new_permissions_accepted"}:
+        found = payload.repositories
+    at = payload.installation.updated_at if payload.installation else None
+    drafts = [_granted(each, at, Contents.REMOVED) for each in lost] + [
+        _granted(each, at, Contents.OPEN) for each in found
+    ]
+    return tuple(drafts) or NotADocument("set-up of an integration that names no repository")
+
+
+def _granted(repository: Repository, at: datetime | None, contents: Contents) -> Draft:
+    # The payload dates the installation, and no repository.
+    return Draft(
+        access_to(repository),
+        "repository_access",
+        revision=followed(at),
+        deleted=True,
+        final=False,
+        contents=contents,
     )
 
 
@@ -222,6 +282,7 @@ def wiki(payload: Payload) -> Drafts:
                 metadata=place(payload) | {"page": page.page_name, "action": page.action, "sha": page.sha},
                 entities=stated.entities,
                 relations=stated.relations,
+                parents=parents_of(payload),
             )
         )
     return tuple(drafts)

@@ -3,8 +3,18 @@
 from typing import TypeVar
 
 from schemas.documents import Author, MetadataValue
-from workers.normalizer.sources.draft import THIS, Draft, Drafts, NotADocument, Revised, Revision, Unrevised
-from workers.normalizer.sources.github.parts import Comment, Discussion, Issue, Moment, Part, User, latest
+from workers.normalizer.sources.draft import (
+    THIS,
+    Contents,
+    Draft,
+    Drafts,
+    Follows,
+    NotADocument,
+    Revised,
+    Revision,
+    Unrevised,
+)
+from workers.normalizer.sources.github.parts import Comment, Discussion, Issue, Moment, Part, Repository, User, latest
 from workers.normalizer.sources.github.payload import Payload
 from workers.normalizer.sources.github.statements import Statements
 
@@ -25,6 +35,34 @@ def revised(*moments: Moment) -> Revision:
     """Return the revision by the latest of `moments`."""
     at = latest(*moments)
     return Revised(at) if at else Unrevised()
+
+
+def followed(*moments: Moment) -> Revision:
+    """Return the revision of a change that the payload dates by what it empties, or by nothing of its own."""
+    return Follows(latest(*moments))
+
+
+def parents_of(payload: Payload, *inner: str) -> tuple[str, ...]:
+    """Return what a thing of the payload's repository stands in, outermost first."""
+    if payload.repository is None:
+        return inner
+    repository = f"repository:{payload.repository.id}"
+    return (*access_of(payload), repository, *inner)
+
+
+def access_of(payload: Payload) -> tuple[str, ...]:
+    """Return what everything stands in that an app was sent: its access to the repository.
+
+    A name of its own, since the events that tell of it stand in another partition than those of the repository.
+    """
+    if payload.installation is None or payload.repository is None:
+        return ()
+    return (access_to(payload.repository),)
+
+
+def access_to(repository: Repository) -> str:
+    """Return the name of an app's access to a repository."""
+    return f"repository_access:{repository.id}"
 
 
 def authors_of(user: User | None) -> tuple[Author, ...]:
@@ -51,8 +89,10 @@ def _issue(payload: Payload, subject: Issue, kind: str) -> Draft:
     # `updated_at` alone: a pull request's merge also updates it.
     revision = revised(subject.updated_at, subject.created_at)
     external_id = f"{kind}:{subject.id}"
+    parents = parents_of(payload)
     if payload.action in GONE:
-        return Draft(external_id, kind, revision=revision, deleted=True)
+        # Nothing is sent of its comments and reviews.
+        return Draft(external_id, kind, revision=revision, deleted=True, parents=parents, contents=Contents.REMOVED)
     stated = Statements(payload)
     key = stated.numbered(subject.number)
     stated.state(THIS, "DESCRIBES", key)
@@ -81,6 +121,7 @@ def _issue(payload: Payload, subject: Issue, kind: str) -> Draft:
         entities=stated.entities,
         relations=stated.relations,
         revision=revision,
+        parents=parents,
     )
 
 
@@ -102,7 +143,11 @@ def discussion(payload: Payload) -> Drafts:
     revision = revised(subject.updated_at, subject.created_at)
     external_id = f"discussion:{subject.id}"
     if payload.action in GONE:
-        return (Draft(external_id, "discussion", revision=revision, deleted=True),)
+        parents = parents_of(payload)
+        gone = Draft(
+            external_id, "discussion", revision=revision, deleted=True, parents=parents, contents=Contents.REMOVED
+        )
+        return (gone,)
     stated = Statements(payload)
     key = stated.numbered(subject.number, "discussion")
     stated.state(THIS, "DESCRIBES", key)
@@ -124,6 +169,7 @@ def discussion(payload: Payload) -> Drafts:
             entities=stated.entities,
             relations=stated.relations,
             revision=revision,
+            parents=parents_of(payload),
         ),
     )
 
@@ -164,11 +210,12 @@ def _comment(payload: Payload, subject: Comment) -> Draft:
     revision = revised(subject.updated_at, subject.created_at)
     external_id = f"{kind}:{subject.id}"
     about = payload.issue or payload.pull_request or payload.discussion
+    parents = _above_comment(payload, subject)
     if payload.action in GONE:
-        return Draft(external_id, kind, revision=revision, deleted=True)
+        return Draft(external_id, kind, revision=revision, deleted=True, parents=parents)
     # Emptied by an edit, it says nothing any more: what it said before must go.
     if not subject.body.strip():
-        return Draft(external_id, kind, revision=revision, deleted=True, final=False)
+        return Draft(external_id, kind, revision=revision, deleted=True, final=False, parents=parents)
     stated = Statements(payload)
     stated.part_of_repository()
     stated.person(subject.user, "AUTHORED", THIS)
@@ -198,7 +245,21 @@ def _comment(payload: Payload, subject: Comment) -> Draft:
         entities=stated.entities,
         relations=stated.relations,
         revision=revision,
+        parents=parents,
     )
+
+
+def _above_comment(payload: Payload, subject: Comment) -> tuple[str, ...]:
+    """Return what a comment stands in: repository, and issue, pull request, discussion or commit."""
+    if payload.issue is not None:
+        return parents_of(payload, f"issue:{payload.issue.id}")
+    if payload.pull_request is not None:
+        return parents_of(payload, f"pull_request:{payload.pull_request.id}")
+    if payload.discussion is not None:
+        return parents_of(payload, f"discussion:{payload.discussion.id}")
+    if payload.repository is not None and subject.commit_id:
+        return parents_of(payload, f"commit:{payload.repository.id}:{subject.commit_id}")
+    return parents_of(payload)
 
 
 def _comment_title(about: Issue | Discussion | None, subject: Comment) -> str:
@@ -213,9 +274,10 @@ def review(payload: Payload) -> Drafts:
     about = present(payload.pull_request, "pull_request")
     revision = revised(subject.updated_at, subject.submitted_at)
     external_id = f"review:{subject.id}"
+    parents = parents_of(payload, f"pull_request:{about.id}")
     if not subject.body.strip():
         if payload.action == "edited":
-            return (Draft(external_id, "review", revision=revision, deleted=True, final=False),)
+            return (Draft(external_id, "review", revision=revision, deleted=True, final=False, parents=parents),)
         return NotADocument(f"a review ({subject.state or payload.action}) without a text")
     stated = Statements(payload)
     key = stated.numbered(about.number)
@@ -238,5 +300,6 @@ def review(payload: Payload) -> Drafts:
             entities=stated.entities,
             relations=stated.relations,
             revision=revision,
+            parents=parents,
         ),
     )

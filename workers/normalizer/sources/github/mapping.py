@@ -28,6 +28,7 @@ DOCUMENTS: dict[str, Callable[[Payload], Drafts]] = {
     "milestone": artefacts.milestone,
     **dict.fromkeys(("package", "registry_package"), artefacts.package),
     "repository": artefacts.repository,
+    **dict.fromkeys(("installation", "installation_repositories"), artefacts.installation),
     "gollum": artefacts.wiki,
     "project_card": planning.card,
     **dict.fromkeys(("project", "projects_v2"), planning.project),
@@ -49,7 +50,7 @@ SILENT = {
         "who may do what, not prose",
     ),
     **dict.fromkeys(
-        ("installation", "installation_repositories", "installation_target", "github_app_authorization", "meta"),
+        ("installation_target", "github_app_authorization", "meta"),
         "set-up of an integration",
     ),
     **dict.fromkeys(("star", "watch", "fork", "sponsorship", "marketplace_purchase"), "interest or money, not prose"),

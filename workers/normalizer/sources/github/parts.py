@@ -65,6 +65,7 @@ class Repository(Part):
     default_branch: Prose = ""
     created_at: Moment = None
     updated_at: Moment = None
+    pushed_at: Moment = None
 
 
 class Numbered(Part):

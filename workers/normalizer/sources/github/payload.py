@@ -24,10 +24,18 @@ from workers.normalizer.sources.github.parts import (
 )
 
 
-class Card(Part):
-    """A card of a classic project."""
+class Installation(Part):
+    """An app, as it is installed for an account."""
 
     id: int
+    updated_at: Moment = None
+
+
+class Card(Part):
+    """A card of a classic project; `project_url` ends in the project's id."""
+
+    id: int
+    project_url: Prose = ""
     note: Prose = ""
     creator: User | None = None
     created_at: Moment = None
@@ -36,9 +44,10 @@ class Card(Part):
 
 
 class Project(Part):
-    """A project, classic or new."""
+    """A project, classic or new; only a new one is named by its `node_id`."""
 
     id: int
+    node_id: Prose = ""
     name: Prose = ""
     title: Prose = ""
     body: Prose = ""
@@ -54,6 +63,7 @@ class StatusUpdate(Part):
     """A status update of a project."""
 
     id: int
+    project_node_id: Prose = ""
     body: Prose = ""
     status: Prose = ""
     creator: User | None = None
@@ -188,3 +198,7 @@ class Payload(Part):
     repository_advisory: Advisory | None = None
     alert: Alert | None = None
     pages: tuple[Page, ...] = Field(default=())
+    installation: Installation | None = None
+    repositories: tuple[Repository, ...] = ()
+    repositories_added: tuple[Repository, ...] = ()
+    repositories_removed: tuple[Repository, ...] = ()

@@ -1,7 +1,9 @@
 """Projects and their cards."""
 
-from workers.normalizer.sources.draft import THIS, Draft, Drafts, NotADocument
-from workers.normalizer.sources.github.conversations import GONE, authors_of, place, present, revised
+from dataclasses import replace
+
+from workers.normalizer.sources.draft import THIS, Contents, Draft, Drafts, NotADocument
+from workers.normalizer.sources.github.conversations import GONE, authors_of, parents_of, place, present, revised
 from workers.normalizer.sources.github.payload import Payload
 from workers.normalizer.sources.github.statements import Statements
 
@@ -11,11 +13,14 @@ def card(payload: Payload) -> Drafts:
     subject = present(payload.project_card, "project_card")
     revision = revised(subject.updated_at, subject.created_at)
     external_id = f"project_card:{subject.id}"
+    project = subject.project_url.rpartition("/")[2]
+    parents = parents_of(payload, *([f"project:{project}"] if project else []))
+    gone = Draft(external_id, "project_card", revision=revision, deleted=True, parents=parents)
     if payload.action in GONE:
-        return (Draft(external_id, "project_card", revision=revision, deleted=True),)
+        return (gone,)
     if not subject.note.strip():
         if payload.action in {"edited", "converted"}:
-            return (Draft(external_id, "project_card", revision=revision, deleted=True, final=False),)
+            return (replace(gone, final=False),)
         return NotADocument("a project card without a note")
     stated = Statements(payload)
     stated.part_of_repository()
@@ -34,6 +39,7 @@ def card(payload: Payload) -> Drafts:
             entities=stated.entities,
             relations=stated.relations,
             revision=revision,
+            parents=parents,
         ),
     )
 
@@ -44,7 +50,16 @@ def project(payload: Payload) -> Drafts:
     revision = revised(subject.updated_at, subject.created_at)
     external_id = f"project:{subject.id}"
     if payload.action in GONE:
-        return (Draft(external_id, "project", revision=revision, deleted=True),)
+        gone = Draft(
+            external_id,
+            "project",
+            revision=revision,
+            deleted=True,
+            parents=parents_of(payload),
+            contents=Contents.REMOVED,
+        )
+        # Its status updates know it by another name.
+        return (gone, replace(gone, external_id=_node(subject.node_id))) if subject.node_id else (gone,)
     text = subject.description or subject.body or subject.short_description
     if not text.strip():
         return NotADocument("a project without a description")
@@ -66,6 +81,7 @@ def project(payload: Payload) -> Drafts:
             entities=stated.entities,
             relations=stated.relations,
             revision=revision,
+            parents=parents_of(payload),
         ),
     )
 
@@ -95,5 +111,10 @@ def status_update(payload: Payload) -> Drafts:
             entities=stated.entities,
             relations=stated.relations,
             revision=revision,
+            parents=(_node(subject.project_node_id),) if subject.project_node_id else (),
         ),
     )
+
+
+def _node(node_id: str) -> str:
+    return f"project_node:{node_id}"

@@ -1,7 +1,9 @@
 """Security advisories and alerts."""
 
+from dataclasses import replace
+
 from workers.normalizer.sources.draft import THIS, Draft, Drafts, NotADocument
-from workers.normalizer.sources.github.conversations import place, present, revised
+from workers.normalizer.sources.github.conversations import followed, parents_of, place, present, revised
 from workers.normalizer.sources.github.parts import latest
 from workers.normalizer.sources.github.payload import Advisory, Alert, Payload
 from workers.normalizer.sources.github.statements import Statements
@@ -15,7 +17,8 @@ def advisory(payload: Payload) -> Drafts:
     revision = revised(subject.updated_at, subject.published_at)
     external_id = f"advisory:{subject.ghsa_id}"
     if payload.action == "withdrawn" or subject.withdrawn_at is not None:
-        return (Draft(external_id, "security_advisory", revision=revision, deleted=True, final=False),)
+        gone = Draft(external_id, "security_advisory", revision=revision, deleted=True, final=False)
+        return (replace(gone, parents=parents_of(payload)),)
     stated = Statements(payload)
     key = _advisory(stated, subject)
     stated.state(THIS, "DESCRIBES", key)
@@ -38,6 +41,7 @@ def advisory(payload: Payload) -> Drafts:
             entities=stated.entities,
             relations=stated.relations,
             revision=revision,
+            parents=parents_of(payload),
         ),
     )
 
@@ -80,7 +84,9 @@ def alert(payload: Payload) -> Drafts:
             metadata=place(payload) | {"number": subject.number, "state": subject.state},
             entities=stated.entities,
             relations=stated.relations,
-            revision=revised(updated_at),
+            # One that is reopened has lost the date of its dismissal; where nothing else dates it, it is the newest.
+            revision=revised(updated_at) if subject.updated_at else followed(updated_at),
+            parents=parents_of(payload),
         ),
     )
 

@@ -31,7 +31,6 @@ def test_atom() -> None:
     assert "wheel" in entry.title
     assert entry.authors == ("Maren Quist",)
     assert entry.tags == ("wheel",)
-    assert entry.stated
     assert entry.updated_at == datetime(2024, 5, 2, 8, tzinfo=UTC)
 
 
@@ -39,11 +38,54 @@ def test_rss() -> None:
     one, undated = parse_feed(RSS, "", 10_000).entries
     assert one.id == "https://mill.example/1"
     assert one.text == "Text & more"
-    assert not one.stated
     assert one.updated_at == one.published_at == datetime(2024, 5, 1, 10, tzinfo=UTC)
     assert undated.text == "Undated"
     assert len(undated.id) == 64
     assert undated.updated_at is None
+
+
+def rss(*items: str) -> bytes:
+    told = "".join(f"<item>{item}</item>" for item in items)
+    link = "<link>https://mill.example/</link>"
+    return f'<?xml version="1.0"?><rss version="2.0"><channel><title>N</title>{link}{told}</channel></rss>'.encode()
+
+
+def ids_of(*items: str) -> list[str]:
+    return [entry.id for entry in parse_feed(rss(*items), "", 10_000).entries]
+
+
+GUID = "<guid isPermaLink='false'>1</guid>"
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        pytest.param([f"<link>https://mill.example/{name}</link><title>{name}</title>" for name in "ab"], id="links"),
+        pytest.param([f"<link>https://mill.example/x</link><title>{name}</title>" for name in "ab"], id="shared link"),
+        pytest.param([f"<link>https://mill.example/</link><title>{name}</title>" for name in "ab"], id="home page"),
+        pytest.param(
+            [f"{GUID}<link>https://mill.example/{name}</link><title>{name}</title>" for name in "ab"], id="shared guid"
+        ),
+        pytest.param([f"<title>{name}</title>" for name in "ab"], id="titles alone"),
+        pytest.param(
+            [f"<pubDate>Wed, 0{day} May 2024 10:00:00 GMT</pubDate><description>x</description>" for day in (1, 2)],
+            id="dates alone",
+        ),
+    ],
+)
+def test_two_things_have_two_ids_that_outlive_an_edit(items: list[str]) -> None:
+    before, after = ids_of(*items), ids_of(*(f"{item}<category>c</category>" for item in items))
+    assert len(set(before)) == 2
+    assert before == after
+    texts = [f"{item}<description>edited</description>" for item in items if "description" not in item]
+    assert not texts or ids_of(*texts) == before
+
+
+def test_what_named_an_entry_goes_on_to_name_it() -> None:
+    alone = "<link>https://mill.example/1</link><title>One</title>"
+    assert ids_of(alone) == ["https://mill.example/1"]
+    assert ids_of(f"{GUID}{alone}", f"{GUID}<title>One, corrected</title>") == ["1"], "two states of one thing"
+    assert ids_of("<link>https://mill.example/</link><title>One</title>") != ["https://mill.example/"]
 
 
 def test_entities_do_not_expand() -> None:

@@ -1,10 +1,11 @@
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from infra.errors import Permanent
 from schemas.dead_letters import Reason
-from tests.unit.workers.normalizer.arrivals import file, only, raw, read, relations
+from tests.unit.workers.normalizer.arrivals import file, only, raw, read, relations, states
 from tests.unit.workers.normalizer.parse.test_feed import ATOM, RSS
 from workers.normalizer.sources.draft import NotADocument
 from workers.normalizer.sources.registry import mapping_of
@@ -87,14 +88,23 @@ def test_feed_entries() -> None:
     assert ("this", "TAGGED", "topic:feed:wheel") in relations(entry)
 
 
-def test_an_unchanged_entry_of_a_later_pull() -> None:
-    first, later = (only(read(raw("feed", ATOM), offset=offset)) for offset in (3, 8))
-    assert first.version == later.version, "Atom says that nothing changed"
-    outcomes = [read(raw("feed", RSS), offset=offset) for offset in (3, 8)]
-    assert isinstance(outcomes[0], tuple)
-    assert isinstance(outcomes[1], tuple)
-    for before, after in zip(*outcomes, strict=True):
-        assert before.version < after.version, "RSS does not say, so the later pull counts"
+def test_an_unchanged_entry_of_a_later_pull_says_the_same_and_counts_as_later() -> None:
+    for feed in (ATOM, RSS):
+        outcomes = [states(raw("feed", feed), offset=offset) for offset in (3, 8)]
+        assert isinstance(outcomes[0], tuple)
+        assert isinstance(outcomes[1], tuple)
+        for before, after in zip(*outcomes, strict=True):
+            assert before.version.version < after.version.version
+            assert before.digest == after.digest
+
+
+def test_a_name_in_another_spelling_is_the_same_document() -> None:
+    composed, combining = (file(unicodedata.normalize(form, "Mühle.md"), b"words") for form in ("NFC", "NFD"))
+    assert composed.subject != combining.subject
+    assert only(read(composed)).document_id == only(read(combining)).document_id
+    assert only(read(combining)).external_id == composed.subject
+    stored = raw("files", operation="delete", subject=combining.subject, after_version=2)
+    assert only(read(stored)).external_id == combining.subject, "stored before, it can be deleted by its own name"
 
 
 def test_empty_and_broken_feeds() -> None:

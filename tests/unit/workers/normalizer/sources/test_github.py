@@ -7,8 +7,9 @@ import pytest
 from infra.errors import Permanent
 from schemas.dead_letters import Reason
 from schemas.documents import DocumentVersion
-from tests.unit.workers.normalizer.arrivals import github, only, read, relations
-from workers.normalizer.sources.draft import NotADocument
+from tests.unit.workers.normalizer.arrivals import github, only, read, relations, states
+from workers.normalizer.decide import State, Verdict, decide
+from workers.normalizer.sources.draft import Contents, NotADocument
 from workers.normalizer.sources.github.mentions import Person, Reference, mentions
 
 DATA = Path(__file__).parents[4] / "data" / "github-webhooks"
@@ -26,6 +27,12 @@ def payload(name: str, **changes: Any) -> dict[str, Any]:
 
 def document(event: str, body: dict[str, Any], offset: int = 7) -> DocumentVersion:
     return only(read(github(event, body), offset))
+
+
+def said(event: str, body: dict[str, Any], offset: int = 7) -> tuple[State, ...]:
+    outcome = states(github(event, body), offset)
+    assert isinstance(outcome, tuple), outcome
+    return outcome
 
 
 def detail(event: str, body: dict[str, Any]) -> str:
@@ -150,8 +157,100 @@ def test_releases() -> None:
     assert release.metadata["tag"] == "0.0.1"
     hidden = document("release", {**body, "action": "unpublished"}, offset=8)
     assert hidden.operation == "delete"
-    assert document("release", body, offset=9).version > hidden.version
     assert document("release", {**body, "action": "deleted"}).version > document("release", body, offset=9).version
+
+
+@pytest.mark.parametrize(
+    ("event", "name", "before", "after"),
+    [
+        # What is taken back has no date of publication, and was created before.
+        ("release", "release/published.payload", {}, {"action": "unpublished", "release": {"published_at": None}}),
+        ("release", "release/published.payload", {}, {"action": "deleted", "release": {"published_at": None}}),
+        ("code_scanning_alert", "code_scanning_alert/closed-by-user.payload", {},
+         {"action": "reopened_by_user", "alert": {"dismissed_at": None, "state": "open"}}),
+        ("code_scanning_alert", "code_scanning_alert/closed-by-user.payload",
+         {"alert": {"dismissed_at": None, "fixed_at": "2021-02-11T02:59:08Z"}},
+         {"action": "appeared_in_branch", "alert": {"dismissed_at": None, "fixed_at": None, "state": "open"}}),
+        # An issue that is deleted with an older date than its last state had.
+        ("issues", "issues/edited.payload", {}, {"action": "deleted",
+             "issue": {"updated_at": "2019-05-15T15:20:10Z", "created_at": "2019-05-15T15:20:10Z"}}),
+    ],
+)  # fmt: skip
+def test_a_change_that_empties_its_own_date_is_newer_than_what_arrived_before_it(
+    event: str, name: str, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    (first,) = said(event, payload(name, **before))
+    (second,) = said(event, payload(name, **after), offset=8)
+    assert second.version.version < first.version.version, "by its own date it is older"
+    held = decide(first, (0, 7), None).held
+    late = decide(second, (0, 8), held)
+    assert late.verdict is Verdict.PUBLISH
+    assert late.version > held.version or second.deleted
+    assert decide(first, (0, 7), late.held).verdict is Verdict.SUPERSEDED, "a replay ends the same"
+    again = payload(name, **before)
+    key = next(key for key in ("release", "alert", "issue") if key in again)
+    again[key] |= {"published_at": "2031-01-01T00:00:00Z", "dismissed_at": "2031-01-01T00:00:00Z"}
+    (third,) = said(event, again, offset=9)
+    if event != "issues":
+        assert decide(third, (0, 9), late.held).verdict is Verdict.PUBLISH
+
+
+@pytest.mark.parametrize(
+    ("event", "name", "parents"),
+    [
+        ("issues", "issues/edited.payload", ["repository:186853002"]),
+        ("issue_comment", "issue_comment/created.payload", ["repository:186853002", "issue:444500041"]),
+        ("pull_request_review_comment", "pull_request_review_comment/created.payload",
+         ["repository:186853002", "pull_request:279147437"]),
+        ("pull_request_review_thread", "pull_request_review_thread/resolved.payload",
+         ["repository:186853002", "pull_request:279147437"]),
+        ("discussion", "discussion/created.payload", ["repository:"]),
+        ("discussion_comment", "discussion_comment/created.payload", ["repository:", "discussion:"]),
+        ("commit_comment", "commit_comment/created.on-file.payload", ["repository:", "commit:"]),
+        ("push", "push/with-new-branch.payload", ["repository:"]),
+        ("release", "release/published.payload", ["repository:"]),
+        ("release", "release/created.with-installation.payload", ["repository_access:", "repository:"]),
+        ("milestone", "milestone/deleted.payload", ["repository:"]),
+        ("package", "package/published.npm.payload", ["repository:"]),
+        ("project_card", "project_card/created.payload", ["repository:", "project:2640902"]),
+        ("dependabot_alert", "dependabot_alert/fixed.payload", ["repository:"]),
+    ],
+)  # fmt: skip
+def test_what_a_document_stands_in(event: str, name: str, parents: list[str]) -> None:
+    for state in said(event, payload(name)):
+        told = [each for each in state.version.parents if "_access" in parents[0] or "_access" not in each]
+        assert len(told) == len(parents), told
+        assert all(one.startswith(other) for one, other in zip(told, parents, strict=True)), told
+
+
+@pytest.mark.parametrize(
+    ("event", "name", "fields", "contents"),
+    [
+        ("issues", "issues/deleted.payload", {}, Contents.REMOVED),
+        ("issues", "issues/transferred.payload", {}, Contents.REMOVED),
+        ("discussion", "discussion/transferred.payload", {}, Contents.REMOVED),
+        ("discussion", "discussion/created.payload", {"action": "deleted"}, Contents.REMOVED),
+        ("repository", "repository/created.payload", {"action": "deleted"}, Contents.REMOVED),
+        ("repository", "repository/privatized.payload", {}, Contents.REMOVED_UP_TO_NOW),
+        ("repository", "repository/publicized.payload", {}, Contents.OPEN),
+        ("repository", "repository/created.payload", {}, Contents.OPEN),
+        ("installation_repositories", "installation_repositories/added.payload", {}, Contents.OPEN),
+        ("installation", "installation/new_permissions_accepted.payload", {"action": "deleted"}, Contents.REMOVED),
+        ("installation", "installation/new_permissions_accepted.payload", {"action": "suspend"}, Contents.REMOVED),
+        ("installation", "installation/new_permissions_accepted.payload", {"action": "unsuspend"}, Contents.OPEN),
+    ],
+)
+def test_what_becomes_of_what_stands_in_it(event: str, name: str, fields: dict[str, Any], contents: Contents) -> None:
+    (state,) = said(event, {**payload(name), **fields})
+    assert (state.deleted, state.contents) == (True, contents)
+
+
+def test_a_repository_that_an_app_loses() -> None:
+    told = payload("installation_repositories/added.payload")
+    lost = {**told, "action": "removed", "repositories_added": [], "repositories_removed": told["repositories_added"]}
+    (state,) = said("installation_repositories", lost)
+    assert state.version.external_id == "repository_access:186853007"
+    assert state.contents is Contents.REMOVED
 
 
 def test_repositories_speak_by_their_description() -> None:
