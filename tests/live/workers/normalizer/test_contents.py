@@ -169,6 +169,24 @@ async def test_what_moves_out_within_a_batch_stays(log: Log, folder: str) -> Non
     assert list(log.present()) == [f"{folder}/a"], "a redelivery ends the same"
 
 
+async def test_what_moves_out_while_the_removal_is_under_way_stays(
+    log: Log, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await log.say(f"{folder}/a", parent=folder)
+    read = contents._page
+    moves = [log.delivery(f"{folder}/a", parent=f"{folder}-new", text="moved")]
+
+    async def moved_meanwhile(*given: Any) -> list[Any]:
+        page = await read(*given)
+        if moves:
+            await log.handle([moves.pop()])
+        return page
+
+    monkeypatch.setattr(contents, "_page", moved_meanwhile)
+    await log.say(folder, deleted=True)
+    assert log.present() == {f"{folder}/a": "moved"}
+
+
 async def test_what_is_said_again_behind_a_return_in_one_batch(log: Log, folder: str) -> None:
     await log.say(folder, deleted=True)
     await log.handle(
