@@ -137,8 +137,9 @@ def _turns(states: list[Said]) -> Iterator[tuple[int, bool]]:
     life = Life()
     for each in states:
         if life.hear(each):
-            # A user's deletion leaves the contents alone.
-            yield each.step.act, each.step.kind is Kind.DELETE and each.step.way is Way.HOOK
+            # A user's deletion leaves the contents alone, unless they say otherwise.
+            takes = each.step.contents or each.step.way is Way.HOOK
+            yield each.step.act, takes and each.step.kind is Kind.DELETE
 
 
 @dataclass(frozen=True, slots=True)

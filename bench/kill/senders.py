@@ -168,7 +168,8 @@ class Senders:
             case Way.REMOVE:
                 document_id = self._world.events[self._world.event_id(step)].document_id
                 headers = {**bearer, "idempotency-key": step.delivery}
-                return await client.delete(f"/v1/documents/{document_id}", headers=headers)
+                along = {"contents": "true"} if step.contents else {}
+                return await client.delete(f"/v1/documents/{document_id}", params=along, headers=headers)
 
     async def _known(self, step: Step, client: httpx.AsyncClient) -> bool:
         return await self._read(f"/v1/events/{self._world.event_id(step)}", step, client) is not None

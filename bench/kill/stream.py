@@ -49,6 +49,7 @@ class Trait(StrEnum):
     USER_DELETION = "a user's deletion of a shifted version"
     CONTAINER_REMOVED = "a container removed"
     LATE_CHILD = "a late child of a removed container"
+    USER_REMOVAL = "a container removed by a user"
     CONTAINER_BACK = "a container created again"
     CHILD_BACK = "a child sent again"
     MOVED = "a child moved out"
@@ -88,6 +89,8 @@ class Step:
     """A webhook that does not overtake those of its document that are also said in turn."""
     sees: str = ""
     """A mark that the user had seen in the document which they delete."""
+    contents: bool = False
+    """A user's deletion takes along what stands in the document, as a source's always does."""
 
     @property
     def event(self) -> tuple[str, str, str]:

@@ -1,6 +1,6 @@
 """Scenes of containers that are removed over their contents, and some of which come back."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -78,15 +78,16 @@ def containers(writer: Writer) -> Iterator[Step]:
     family = Family(writer, chance.choice(list(Naming)), numbered=chance.random() < 0.6)
     gone = family.root if family.naming is Naming.FLAT or chance.random() < 0.6 else family.inner
     filling = list(_filling(family, gone))
+    own = [step for step in filling if step.external_id == gone]
     if not family.numbered:
         # Its creation behind its removal would be its return.
-        yield from (step for step in filling if step.external_id == gone)
+        yield from own
         filling = [step for step in filling if step.external_id != gone]
     when = chance.choice(("before", "between", "after", "settled", "settled"))
-    at = {"before": 0, "between": chance.randrange(len(filling))}.get(when, len(filling))
+    at = {"before": 0, "between": chance.randrange(max(1, len(filling)))}.get(when, len(filling))
     yield from filling[:at]
     writer.act += when == "settled"
-    yield from _removal(family, gone)
+    yield from _removal(family, gone, own if when == "settled" else ())
     for step in filling[at:]:
         yield replace(step, trait=step.trait or Trait.LATE_CHILD) if family.under(step, gone) else step
     # Half of the late ones come when nothing of the removal is under way any more.
@@ -115,7 +116,13 @@ def _filling(family: Family, gone: str) -> Iterator[Step]:
         yield family.say(moved.external_id, (f"{family.root}-elsewhere",), Trait.MOVED)
 
 
-def _removal(family: Family, gone: str) -> Iterator[Step]:
+def _removal(family: Family, gone: str, seen: Sequence[Step] = ()) -> Iterator[Step]:
+    """Remove a container by its source's word, or by a user's who has `seen` it."""
+    if seen and family.writer.chance.random() < 0.7:
+        # It takes the number after the one that the user saw.
+        family.versions[gone] += 1
+        yield family.writer.remove(seen[-1], contents=True, trait=Trait.USER_REMOVAL)
+        return
     step = family.delete(gone, Trait.CONTAINER_REMOVED)
     yield step
     if family.writer.chance.random() < 0.3:

@@ -35,7 +35,14 @@ PLOTS = {
     "containers": Plot(
         containers,
         0.17,
-        (Trait.CONTAINER_REMOVED, Trait.LATE_CHILD, Trait.CONTAINER_BACK, Trait.CHILD_BACK, Trait.MOVED),
+        (
+            Trait.CONTAINER_REMOVED,
+            Trait.USER_REMOVAL,
+            Trait.LATE_CHILD,
+            Trait.CONTAINER_BACK,
+            Trait.CHILD_BACK,
+            Trait.MOVED,
+        ),
     ),
     "deleted": Plot(deleted, 0.05, (Trait.USER_DELETION,)),
 }

@@ -76,10 +76,10 @@ class Writer:
         step = replace(self._blank(external_id, trait, in_turn=in_turn), kind=Kind.DELETE, version=version, dated=dated)
         return replace(step, body=self._body(step))
 
-    def remove(self, known: Step, *, trait: Trait | None = None) -> Step:
+    def remove(self, known: Step, *, contents: bool = False, trait: Trait | None = None) -> Step:
         """Delete by a user's word, who has seen `known`."""
         step = self._blank(known.external_id, trait, in_turn=True)
-        return replace(step, way=Way.REMOVE, kind=Kind.DELETE, sees=known.canary)
+        return replace(step, way=Way.REMOVE, kind=Kind.DELETE, sees=known.canary, contents=contents)
 
     def again(self, known: Step, *, trait: Trait | None = Trait.SAID_AGAIN) -> Step:
         """Say a known state under a new delivery id."""
