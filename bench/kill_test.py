@@ -28,14 +28,16 @@ from bench.kill.findings import Fault, Findings
 from bench.kill.graph import compare_graph
 from bench.kill.grounds import Grounds, fresh_stack, gateway_of, open_accounts, own_cluster
 from bench.kill.killer import WEIGHTS, Killed, Killer, schedule
-from bench.kill.log import compare_log
+from bench.kill.kinds.flood import Waits
+from bench.kill.kinds.mix import KINDS, Mix, needed, traits_of
+from bench.kill.log import arrivals, compare_log
 from bench.kill.memory import Memory
 from bench.kill.model import World
 from bench.kill.quiet import Watch, wait_for_quiet
 from bench.kill.report import Report
 from bench.kill.search import Searching
 from bench.kill.senders import ANSWER_WITHIN_S, Account, Senders
-from bench.kill.stream import Step, Stream
+from bench.kill.stream import Step
 from bench.kill.tables import Pool, compare_tables
 from bench.kill.vectors import compare_vectors
 from infra.neo4j.client import open_driver
@@ -61,6 +63,7 @@ class Run:
     client: httpx.AsyncClient
     clients: list[httpx.AsyncClient]
     """Of the senders."""
+    flooders: list[httpx.AsyncClient]
     accounts: dict[str, Account] = field(default_factory=dict)
     findings: Findings = field(default_factory=Findings)
 
@@ -68,14 +71,14 @@ class Run:
         """Make workspaces and sources, and write the stream."""
         workspaces = tuple(f"{self.options.workspaces_prefix}{number + 1}" for number in range(self.options.workspaces))
         self.accounts, sources = await open_accounts(self.pool, self.client, workspaces, HOOKS)
-        steps = Stream(self.options.seed, workspaces, HOOKS).steps(self.options.events)
+        steps = Mix(self.options.seed, workspaces, HOOKS, self.options.kinds).steps(self.options.events)
         return steps, World.of(steps, sources)
 
     async def work(self) -> Report:
         """Send, kill, wait for quiet, compare."""
         options = self.options
         steps, world = await self.prepare()
-        senders = Senders(self.clients, self.accounts, world)
+        senders = Senders(self.clients, self.accounts, world, self.flooders)
         watch = Watch(self.pool, list(self.accounts), len(world.events))
 
         def done() -> float:
@@ -84,9 +87,12 @@ class Run:
         killer = Killer(schedule(options.seed, options.kills, options.weights), self.grounds.victims, done)
         setting = {name: getattr(options, name) for name in ("events", "kills", "seed", "encoder", "workspaces")}
         setting |= {"sources": len(HOOKS) + 1, "concurrency": options.concurrency, "weights": options.weights}
+        setting |= {"kinds": options.kinds, "flooders": options.flooders}
         report = Report(
             setting, self.findings, senders.sent, killer.killed, len(steps), len(world.events), len(world.documents)
         )
+        report.kinds = traits_of(steps)
+        report.lacking = sorted(trait for trait in needed(options.kinds) if not report.kinds[trait])
         memory = Memory(self.grounds.record) if self.grounds.record else None
         shown = _shown(options.events, done, killer.killed)
         async with background(watch.run(), shown, *([memory.run()] if memory else [])):
@@ -102,7 +108,8 @@ class Run:
         if memory:
             report.peak_pss_bytes, report.peak_by_process = memory.peak_bytes, memory.by_process
         began = time.monotonic()
-        await self._compare(world, senders.sent.refused)
+        report.waits = await Waits.read(self.pool, world)
+        await self._compare(steps, world, senders.sent.refused)
         report.comparing_s = time.monotonic() - began
         return report
 
@@ -120,10 +127,14 @@ class Run:
         for left in await wait_for_quiet(watch, bootstrap, self.options.quiet_within):
             self.findings.add(Fault.UNSETTLED, "ledger and log", left)
 
-    async def _compare(self, world: World, refused: list[str]) -> None:
+    async def _compare(self, steps: list[Step], sent: World, refused: list[str]) -> None:
         for told in refused:
             self.findings.add(Fault.REFUSED, "gateway", told)
         given = self.grounds.environment
+        # Where numbers leave it open, the order in which the log took the events decides; only now it is known.
+        world = World.of(steps, sent.sources, await arrivals(given["KAFKA_BOOTSTRAP_SERVERS"]))
+        world.began = sent.began
+        self.findings.checked.update(world.effects)
         heads = await compare_tables(self.pool, world, self.findings)
         objects = ObjectStore.open(given["OBJECT_STORE_URL"])
         await compare_log(given["KAFKA_BOOTSTRAP_SERVERS"], objects, world, heads, self.findings)
@@ -178,7 +189,8 @@ async def run(options: argparse.Namespace) -> Report:
             return await held.enter_async_context(made)
 
         clients = [await client() for _ in range(options.concurrency)]
-        return await Run(options, ground, pool, await client(), clients).work()
+        flooders = [await client() for _ in range(options.flooders)]
+        return await Run(options, ground, pool, await client(), clients, flooders).work()
 
 
 def weights(text: str) -> dict[str, int]:
@@ -186,6 +198,14 @@ def weights(text: str) -> dict[str, int]:
     given = {name: int(number) for name, _, number in (part.partition("=") for part in text.split(","))}
     if unknown := given.keys() - WEIGHTS.keys():
         raise ValueError(f"unknown targets {', '.join(sorted(unknown))}; there are {', '.join(WEIGHTS)}")
+    return given
+
+
+def kinds(text: str) -> tuple[str, ...]:
+    """Read `kind,…`. Raises ValueError."""
+    given = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if unknown := set(given) - set(KINDS):
+        raise ValueError(f"unknown kinds {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
     return given
 
 
@@ -199,6 +219,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--workspaces", type=int, default=3)
     parser.add_argument("--workspaces-prefix", default="mill-")
     parser.add_argument("--concurrency", type=int, default=24, help="deliveries under way at once")
+    parser.add_argument("--flooders", type=int, default=24, help="deliveries of the flood under way at once")
+    parser.add_argument(
+        "--kinds", type=kinds, default=KINDS, help=f"kind,… of {', '.join(KINDS)} beside the plain stream; '' for none"
+    )
     parser.add_argument("--weights", type=weights, default=WEIGHTS, help="target=weight,… of what is killed")
     parser.add_argument("--searches", type=int, default=20, help="marks searched for in each workspace")
     parser.add_argument("--quiet-within", type=float, default=600, help="seconds")

@@ -14,6 +14,7 @@ class Fault(StrEnum):
     DUPLICATED = "duplicated"
     STALE = "stale"
     CROSSED = "crossed"
+    AMBIGUOUS = "ambiguous"
     DEAD_LETTER = "unexpected dead letter"
     REFUSED = "refused"
     UNSETTLED = "unsettled"

@@ -63,7 +63,11 @@ async def _documents(graph: GraphDriver, world: World, heads: Mapping[UUID, Head
     for node, document in wanted.items():
         row = found.get(node)
         head = heads.get(document.document_id)
-        if row is None:
+        if head is None and not document.surely:
+            # Unknown to Postgres, as it may be: then nobody may know it.
+            if row is not None:
+                findings.add(Fault.STALE, SINK, f"document {node}, which came after its container was gone")
+        elif row is None:
             findings.add(Fault.LOST, SINK, f"document {node}")
         elif row["workspace"] != document.workspace:
             findings.add(Fault.CROSSED, SINK, f"document {node} stands in {row['workspace']}")

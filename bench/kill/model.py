@@ -3,16 +3,20 @@
 Pure Python and none of the workers' code; from Millrace come only the ids, which are the contract with the reader.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from bench.kill.stream import UPLOADS, Kind, Step, events
+from bench.kill.lives import Containers, Life, Name, Said, live, name_of
+from bench.kill.stream import Kind, Step, events
 from schemas import ids
 from schemas.event import now
 
 PERSON = "person:generic:"
+Place = tuple[int, int]
+"""Partition and offset in `raw.events`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,14 @@ class Document:
     workspace: str
     source_id: str
     step: Step
+    version: int | None = None
+    """None where the log, or the moment of a removal, decides it."""
+    taken: bool = False
+    """It is gone with a container that it stood in."""
+    surely: bool = True
+    """Whether sinks know it for certain, be it as deleted; what came behind a removal leaves no trace."""
+    run: frozenset[UUID] = frozenset()
+    """The events that said this state, one after the other: one of them was published."""
 
     @property
     def document_id(self) -> UUID:
@@ -30,8 +42,13 @@ class Document:
 
     @property
     def deleted(self) -> bool:
-        """Whether its last state is its deletion."""
-        return self.step.kind is Kind.DELETE
+        """Whether it is gone."""
+        return self.taken or self.step.kind is Kind.DELETE
+
+    @property
+    def text(self) -> str:
+        """Its text in every sink."""
+        return "" if self.deleted else self.step.text
 
     @property
     def states(self) -> frozenset[str]:
@@ -77,13 +94,29 @@ class World:
     """A dead letter that names no workspace is this run's if it is not older."""
     canaries: dict[str, UUID] = field(default_factory=dict)
     """Which document each canary ever stood in."""
+    contents: dict[UUID, set[UUID]] = field(default_factory=lambda: defaultdict(set))
+    """What ever stood in each container, directly or not."""
+    scattered: list[str] = field(default_factory=list)
+    """Documents whose events stand in several partitions: nobody could tell their order."""
+    effects: Counter[str] = field(default_factory=Counter)
+    """How often the model itself met what the stream is there for."""
 
     @classmethod
-    def of(cls, steps: list[Step], sources: Mapping[tuple[str, str], str]) -> "World":
-        """Play `steps` one after the other."""
+    def of(
+        cls, steps: list[Step], sources: Mapping[tuple[str, str], str], places: Mapping[UUID, Place] | None = None
+    ) -> "World":
+        """Play `steps` in the order in which the log has them; without `places`, in that in which they were made."""
         world = cls(sources)
+        said: defaultdict[Name, list[Said]] = defaultdict(list)
         for step in events(steps):
-            world._play(step)
+            event_id = world._hear(step)
+            if step.kind in {Kind.UPSERT, Kind.DELETE}:
+                place = (places or {}).get(event_id, (0, step.number))
+                said[name_of(step)].append(Said(step, event_id, place[1]))
+        for states in said.values():
+            states.sort(key=lambda each: each.arrival)
+            world._ordered(states, places or {})
+        world._play(said)
         return world
 
     @property
@@ -95,6 +128,10 @@ class World:
         """Return the id that the gateway must give the event."""
         return ids.event_id(step.workspace, self.sources[step.workspace, step.source], step.delivery)
 
+    def document_id(self, name: Name) -> UUID:
+        """Return the id of the document of that name."""
+        return ids.document_id(name[0], self.sources[name[:2]], name[2])
+
     def live(self, workspace: str) -> Iterator[Document]:
         """Yield the documents of a workspace that are not deleted."""
         return (each for each in self.documents.values() if each.workspace == workspace and not each.deleted)
@@ -104,15 +141,16 @@ class World:
         return (ended for ended in self.events.values() if ended.step.kind is Kind.POISON)
 
     def overtaken(self, ended: Ended) -> bool:
-        """Tell whether another event has a newer state of the document: only then may this one be left out."""
+        """Tell whether another event says a newer state of the document, or a container took it along.
+
+        Only then may this one be left out, or if another event says the same state (`Document.run`).
+        """
         if ended.document_id is None:
             return False
-        newest = self.documents[ended.document_id].step
-        if ended.step.version is None:
-            return newest.event != ended.step.event
-        return (newest.version or 0) > ended.step.version
+        document = self.documents[ended.document_id]
+        return document.taken or ended.event_id not in document.run
 
-    def _play(self, step: Step) -> None:
+    def _hear(self, step: Step) -> UUID:
         event_id = self.event_id(step)
         match step.kind:
             case Kind.POISON:
@@ -120,16 +158,32 @@ class World:
             case Kind.EMPTY:
                 self.events[event_id] = Ended(event_id, step, "not_a_document")
             case Kind.UPSERT | Kind.DELETE:
-                said = Document(step.workspace, self.sources[step.workspace, step.source], step)
-                self.events[event_id] = Ended(event_id, step, "documents", said.document_id)
+                document_id = self.document_id(name_of(step))
+                self.events[event_id] = Ended(event_id, step, "documents", document_id)
                 if step.canary:
-                    self.canaries[step.canary] = said.document_id
-                if newer(said, self.documents.get(said.document_id)):
-                    self.documents[said.document_id] = said
+                    self.canaries[step.canary] = document_id
+        return event_id
 
+    def _ordered(self, states: list[Said], places: Mapping[UUID, Place]) -> None:
+        partitions = {places[each.event_id][0] for each in states if each.event_id in places}
+        if len(partitions) > 1:
+            self.scattered.append(f"{name_of(states[0].step)}: partitions {sorted(partitions)}")
 
-def newer(said: Document, held: Document | None) -> bool:
-    """Tell whether `said` replaces `held`: the greater number wins; without numbers, whoever speaks later."""
-    if held is None or said.step.source == UPLOADS:
-        return True
-    return (said.step.version or 0) > (held.step.version or 0)
+    def _play(self, said: Mapping[Name, list[Said]]) -> None:
+        containers = Containers(said.items())
+        last_act = max((each.step.act for states in said.values() for each in states), default=0)
+        for name, states in said.items():
+            ended = live(states, containers, last_act)
+            document_id = self.document_id(name)
+            for above in containers.above(name, {parent for each in states for parent in each.step.parents}):
+                self.contents[self.document_id(above)].add(document_id)
+            self.documents[document_id] = self._document(ended.life, taken=ended.taken, surely=ended.surely)
+
+    def _document(self, life: Life, *, taken: bool, surely: bool) -> Document:
+        assert life.newest is not None
+        step = life.newest.step
+        self.effects["versions of their own"] += life.shifts
+        self.effects["taken along"] += taken
+        self.effects["said again unchanged"] += len(life.run) - 1
+        source_id = self.sources[step.workspace, step.source]
+        return Document(step.workspace, source_id, step, life.version, taken, surely, frozenset(life.run))

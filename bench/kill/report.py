@@ -1,6 +1,7 @@
 """The figures of a run, as a table to read and as JSON to keep."""
 
 import statistics
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from rich.table import Table
 
 from bench.kill.findings import Fault, Findings
 from bench.kill.killer import Killed
+from bench.kill.kinds.flood import Waits
 from bench.kill.senders import Sent
 
 
@@ -25,6 +27,11 @@ class Report:
     steps: int
     events: int
     documents: int
+    kinds: Counter[str] = field(default_factory=Counter)
+    """Deliveries by what they are in the stream for."""
+    lacking: list[str] = field(default_factory=list)
+    """What the stream should have held and did not: a comparison without it proves nothing about it."""
+    waits: Waits = field(default_factory=Waits)
     sending_s: float = 0.0
     settling_s: float = 0.0
     comparing_s: float = 0.0
@@ -36,7 +43,7 @@ class Report:
         """The verdict: nothing differs, everything was compared, every kill took place."""
         needed = ("documents in Postgres", "documents in the log", "vector points", "searches")
         compared = all(self.findings.checked[what] for what in needed)
-        return self.findings.clean and compared and not self.killed.missed
+        return self.findings.clean and compared and not self.killed.missed and not self.lacking
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain data."""
@@ -45,7 +52,13 @@ class Report:
         return {
             "passed": self.passed,
             "setting": self.setting,
-            "stream": {"deliveries": self.steps, "events": self.events, "documents": self.documents},
+            "stream": {
+                "deliveries": self.steps,
+                "events": self.events,
+                "documents": self.documents,
+                "kinds": dict(self.kinds),
+                "lacking": self.lacking,
+            },
             "verdict": {fault.value: self.findings.total(fault) for fault in Fault},
             "findings": [
                 {"fault": fault.value, "sink": sink, "count": count, "examples": self.findings.examples[fault, sink]}
@@ -57,7 +70,11 @@ class Report:
             "accepted": self.sent.accepted,
             "refused": self.sent.refused,
             "retries": dict(self.sent.retries.most_common()),
-            "acceptance_s": {"p50": _rank(waits, 0.5), "p99": _rank(waits, 0.99), "max": _rank(waits, 1)},
+            "acceptance_s": _ranks(waits),
+            "flood": {
+                "lasted_s": self.waits.lasted_s,
+                "searchable_s": {name: _ranks(getattr(self.waits, name)) for name in ("flood", "beside", "otherwise")},
+            },
             "kills": dict(self.killed.kills),
             "kills_missed": self.killed.missed,
             "recovery_s": {
@@ -86,6 +103,10 @@ class Report:
                 console.print(f"  {example}", markup=False)
         for missed in self.killed.missed:
             console.print(f"kill that did not take place: {missed}", style="bold red")
+        for trait in self.lacking:
+            console.print(f"the stream had nothing of this: {trait}; more events, or fewer --kinds", style="bold red")
+        console.print("stream: " + ", ".join(f"{count} times {trait}" for trait, count in sorted(self.kinds.items())))
+        console.print(self._waits())
         console.print("compared: " + ", ".join(f"{count} {what}" for what, count in told["compared"].items()))
         console.print(
             f"{self.steps} deliveries of {self.events} events, {self.documents} documents, encoder "
@@ -103,12 +124,28 @@ class Report:
             table.add_row(target, str(times), *shown)
         return table
 
+    def _waits(self) -> str:
+        parts = {"the flood itself": self.waits.flood, "others beside it": self.waits.beside}
+        told = [
+            f"{name} {_rank(seconds, 0.5):.1f} s, {_rank(seconds, 0.95):.1f} s, {_rank(seconds, 1):.1f} s"
+            for name, seconds in (parts | {"others at other times": self.waits.otherwise}).items()
+            if seconds
+        ]
+        lasted = f"a flood of {len(self.waits.flood)} events in {self.waits.lasted_s:.0f} s"
+        return f"{lasted}; searchable after (median, p95, max): {'; '.join(told)}" if told else "no flood"
+
     def _verdict(self) -> Table:
         table = Table("fault", "found")
         for fault in Fault:
             found = self.findings.total(fault)
             table.add_row(fault.value, str(found), style="bold red" if found else "green")
         return table
+
+
+def _ranks(values: list[float]) -> dict[str, float | None]:
+    """Describe sorted seconds."""
+    shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
+    return {"count": len(values), **{name: _rank(values, share) for name, share in shares.items()}}
 
 
 def _rank(values: list[float], share: float) -> float | None:

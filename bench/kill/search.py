@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -11,10 +12,13 @@ import stamina
 from bench.kill.findings import Fault, Findings
 from bench.kill.model import World
 from bench.kill.senders import AGAIN, NOT_FOUND, Account
+from bench.kill.stream import Trait
 
 SINK = "search"
 FOUND = 20
 FOREIGN = 5
+SPECIAL = 10
+"""Further marks of what came back, of what went with its container, and of what was replaced under an equal version."""
 """Marks and documents of other workspaces that each workspace asks for."""
 
 
@@ -40,11 +44,17 @@ class Searching:
                 if other != workspace
                 for each in self._world.live(other)
             }
-            for canary in _some(chance, list(live), sample):
+            back = [canary for canary, document_id in live.items() if self._is_back(document_id)]
+            self._findings.checked["searches for what came back"] += len(back[:SPECIAL])
+            for canary in (*_some(chance, list(live), sample), *_some(chance, back, SPECIAL)):
                 if live[canary] not in await self._shown(workspace, canary):
                     self._findings.add(Fault.LOST, SINK, f"{canary} does not find {live[canary]} in {workspace}")
             gone = self._gone(workspace, live)
-            for canary in (*_some(chance, gone, sample // 2), *_some(chance, list(foreign), FOREIGN)):
+            taken = [canary for canary in gone if self._world.documents[self._world.canaries[canary]].taken]
+            equal = [canary for canary in gone if self._is_equal(canary)]
+            self._findings.checked["searches for what went with its container"] += len(taken[:SPECIAL])
+            unwanted = (_some(chance, gone, sample // 2), _some(chance, taken, SPECIAL), _some(chance, equal, SPECIAL))
+            for canary in (*chain.from_iterable(unwanted), *_some(chance, list(foreign), FOREIGN)):
                 await self._shown(workspace, canary)
             for canary in _some(chance, list(foreign), FOREIGN):
                 await self._refused(workspace, foreign[canary])
@@ -58,6 +68,13 @@ class Searching:
             if canary not in live and documents[document_id].workspace == workspace
         ]
 
+    def _is_back(self, document_id: UUID) -> bool:
+        return self._world.documents[document_id].step.trait in {Trait.CHILD_BACK, Trait.CONTAINER_BACK}
+
+    def _is_equal(self, canary: str) -> bool:
+        document = self._world.documents[self._world.canaries[canary]]
+        return document.step.trait in {Trait.EQUAL_VERSION, Trait.EQUAL_DATE, Trait.WAY_BACK}
+
     async def _shown(self, workspace: str, canary: str) -> set[UUID]:
         """Return the documents found for a mark; none of them may be foreign, deleted or of an old state."""
         self._findings.checked["searches"] += 1
@@ -70,7 +87,7 @@ class Searching:
                 self._findings.add(Fault.CROSSED, SINK, f"{workspace} was shown document {document_id} for {canary}")
             elif document.deleted:
                 self._findings.add(Fault.STALE, SINK, f"{workspace} was shown deleted document {document_id}")
-            elif passage["text"] != document.step.text[passage["start"] : passage["end"]]:
+            elif passage["text"] != document.text[passage["start"] : passage["end"]]:
                 self._findings.add(Fault.STALE, SINK, f"{workspace} was shown an old text of document {document_id}")
         return found
 

@@ -11,19 +11,15 @@ from enum import StrEnum
 
 import orjson
 
+from bench.kill.kinds import prose
+from bench.kill.kinds.prose import PEOPLE
+
 UPLOADS = "uploads"
 """Name of the source that receives documents by /v1/documents."""
 WINDOW = 60
 """A webhook may be overtaken by so many later ones."""
 GAP = 10
 """Versions of a document rise by up to so many, which leaves numbers for late, stale updates."""
-
-WORDS = (
-    "water wheel stone grain flour sluice race pond gear shaft cog beam loft sack chute hopper bell rope sieve bin "
-    "miller keeper tide river bank weir gate axle brake sail tower barn cart horse market harvest summer winter "
-    "ledger price weight measure toll guild letter order repair carpenter smith iron oak brick mortar roof"
-)
-PEOPLE = ("Ada Quill", "Bo Weir", "Cy Loom", "Dee Stone", "Eli Sluice", "Fay Gear", "Gus Oak", "Hal Mortar")
 
 
 class Way(StrEnum):
@@ -43,6 +39,23 @@ class Kind(StrEnum):
     EMPTY = "empty"
 
 
+class Trait(StrEnum):
+    """What a step is in the stream for, beyond creates, updates and deletions by rising numbers."""
+
+    EQUAL_VERSION = "another text under an equal version"
+    EQUAL_DATE = "another text under an equal date"
+    WAY_BACK = "a text that goes back"
+    SAID_AGAIN = "the newest state under a new delivery id"
+    USER_DELETION = "a user's deletion of a shifted version"
+    CONTAINER_REMOVED = "a container removed"
+    LATE_CHILD = "a late child of a removed container"
+    USER_REMOVAL = "a container removed by a user"
+    CONTAINER_BACK = "a container created again"
+    CHILD_BACK = "a child sent again"
+    MOVED = "a child moved out"
+    FLOOD = "a flood of one workspace"
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One delivery. Steps with the same workspace, source and `delivery` are one event."""
@@ -55,7 +68,9 @@ class Step:
     delivery: str
     external_id: str = ""
     version: int | None = None
-    """The sender's own number; None for uploads, whose order of acceptance counts."""
+    """The sender's own number; None where a date or the order of acceptance counts."""
+    dated: int | None = None
+    """Seconds of its `updated_at` since 2030; among equal ones the order of acceptance counts."""
     text: str = ""
     title: str = ""
     authors: tuple[str, ...] = ()
@@ -64,6 +79,18 @@ class Step:
     reason: str = ""
     """For poison: the reason of its dead letter."""
     body: bytes = b""
+    parents: tuple[str, ...] = ()
+    """External ids of the containers that it names."""
+    trait: Trait | None = None
+    scene: str = ""
+    """Steps that belong together; one of a later `act` is said once all of earlier acts have come to their end."""
+    act: int = 0
+    in_turn: bool = False
+    """A webhook that does not overtake those of its document that are also said in turn."""
+    sees: str = ""
+    """A mark that the user had seen in the document which they delete."""
+    contents: bool = False
+    """A user's deletion takes along what stands in the document, as a source's always does."""
 
     @property
     def event(self) -> tuple[str, str, str]:
@@ -71,9 +98,10 @@ class Step:
         return self.workspace, self.source, self.delivery
 
     @property
-    def chain(self) -> tuple[str, str] | None:
+    def chain(self) -> tuple[str, str, str] | None:
         """Steps of one chain are said one after the other; None for what may overtake."""
-        return None if self.way is Way.HOOK else (self.workspace, self.external_id)
+        free = self.way is Way.HOOK and not self.in_turn
+        return None if free else (self.workspace, self.source, self.external_id)
 
 
 @dataclass(slots=True)
@@ -160,7 +188,7 @@ class Stream:
 
     def _described(self, step: Step, external_id: str, version: int | None) -> Step:
         canary = f"c{self._workspaces.index(step.workspace)}x-{step.number}"
-        links = (f"https://example.org/page/{self._random.randrange(40)}",) if self._random.random() < 0.3 else ()
+        links = prose.links(self._random)
         return replace(
             step,
             external_id=external_id,
@@ -169,15 +197,7 @@ class Stream:
             title=f"{external_id} state {step.number}",
             authors=tuple(self._random.sample(PEOPLE, self._random.randint(1, 2))) if step.way is Way.HOOK else (),
             links=links,
-            text=self._text(canary, links),
-        )
-
-    def _text(self, canary: str, links: tuple[str, ...]) -> str:
-        length = self._random.choice((40, 60, 80, 80, 100, 400))
-        words = self._random.choices(WORDS.split(), k=length)
-        lines = [" ".join(words[at : at + 40]).capitalize() + "." for at in range(0, length, 40)]
-        return "\n\n".join(
-            ["The mark of this state is " + canary + ".", *lines, *(f"See {link} for more." for link in links)]
+            text=prose.text(self._random, canary, links),
         )
 
     def _update(self, number: int) -> Step:

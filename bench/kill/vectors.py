@@ -55,6 +55,11 @@ def _document(points: list[Payload], wanted: Document, head: Head | None, findin
     for point in points:
         if point[Key.WORKSPACE] != wanted.workspace:
             findings.add(Fault.CROSSED, SINK, f"{name} of {wanted.workspace} has a point in {point[Key.WORKSPACE]}")
+    if head is None and not wanted.surely:
+        # Unknown to Postgres, as it may be: then nobody may know it.
+        if points:
+            findings.add(Fault.STALE, SINK, f"{name}, which came after its container was gone, has a point")
+        return
     parts = {part: [point for point in points if point[Key.PART] == part] for part in (Part.HEAD, Part.CHUNK)}
     if not parts[Part.HEAD]:
         findings.add(Fault.LOST, SINK, f"{name} has no head")
@@ -82,9 +87,9 @@ def _chunks(chunks: list[Payload], wanted: Document, head: Head, findings: Findi
     ordinals = [chunk[Key.ORDINAL] for chunk in placed]
     if len(set(ordinals)) < len(ordinals):
         findings.add(Fault.DUPLICATED, SINK, f"{name} has chunks {ordinals}")
-    elif any(chunk[Key.TEXT] != wanted.step.text[chunk[Key.START] : chunk[Key.END]] for chunk in placed):
+    elif any(chunk[Key.TEXT] != wanted.text[chunk[Key.START] : chunk[Key.END]] for chunk in placed):
         findings.add(Fault.STALE, SINK, f"{name}: a chunk holds other text than version {head.version}")
-    elif not whole(placed, wanted.step.text):
+    elif not whole(placed, wanted.text):
         findings.add(Fault.LOST, SINK, f"{name}: chunks {ordinals} do not cover its text")
 
 

@@ -65,7 +65,8 @@ from contents c where c.container = $1 and c.document_id > $2
   and ($1 = $4 or not exists (select from contents o where o.container = $4 and o.document_id = c.document_id))
 order by c.document_id limit $3
 """
-# What this removal has hidden before is told again: it may have died before that was published.
+# What this removal has hidden before is told again: it may have died before that was published. What moves out while it
+# is under way stays: its own row says where it stands, and the lock shows that row as it is now.
 _REMOVE = f"""
 with mine as (
     select document_id from published where document_id = any($1) order by document_id for update
@@ -73,7 +74,7 @@ with mine as (
 update published p set hidden_by = $2, gone = true,
     version = case when p.gone then p.version else least(p.version + 1, {MAX_VERSION}) end
 from mine
-where p.document_id = mine.document_id and p.number <= $3 and not p.deleted and p.version > 0
+where p.document_id = mine.document_id and p.number <= $3 and $4 = any(p.parents) and not p.deleted and p.version > 0
   and (not p.gone or p.hidden_by = $2)
 returning p.document_id, p.version, p.workspace, p.source, p.connector, p.external_id, p.kind
 """  # noqa: S608 - a constant
@@ -243,7 +244,7 @@ async def pages(
             continue
         ids = [row["document_id"] for row in rows]
         open_pages.append((container, ids[-1]))
-        deletions = await _remove(pool, ids, sweep, cause)
+        deletions = await _remove(pool, container, ids, sweep, cause)
         if deletions:
             yield deletions
         inner = {row["document_id"] for row in rows if row["holds"]} - met
@@ -260,9 +261,9 @@ async def _page(pool: "asyncpg.Pool[asyncpg.Record]", container: UUID, after: UU
 
 @translated
 async def _remove(
-    pool: "asyncpg.Pool[asyncpg.Record]", ids: Sequence[UUID], sweep: Sweep, cause: RawEvent
+    pool: "asyncpg.Pool[asyncpg.Record]", container: UUID, ids: Sequence[UUID], sweep: Sweep, cause: RawEvent
 ) -> list[DocumentVersion]:
-    rows: list[Any] = await pool.fetch(_REMOVE, list(ids), sweep.by, sweep.floor)
+    rows: list[Any] = await pool.fetch(_REMOVE, list(ids), sweep.by, sweep.floor, container)
     return [
         DocumentVersion(
             operation="delete",

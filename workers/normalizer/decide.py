@@ -161,6 +161,9 @@ def _newer(number: int, deleted: bool, place: Place, held: Held) -> bool:
 
 def _version(number: int, state: State, held: Held) -> int:
     """Return the version of a state that is newer than what is held: its number, if that is still free."""
+    if state.deleted and held.deleted and number == held.number:
+        # Said again, by whatever delivery: no other state, and published once more since its contents go once more.
+        return held.version
     if state.deleted and number == held.version:
         # Sinks take a deletion at the version of another state, and a deletion once more.
         return number

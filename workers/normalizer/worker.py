@@ -6,6 +6,7 @@ publishes  documents   one per document version that is not left out; after a de
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from uuid import UUID
 
 from infra.kafka.room import Limits
 from infra.kafka.worker import Delivery, Micro, Outgoing, Slices, Worker
@@ -44,12 +45,23 @@ async def normalise(deliveries: Sequence[Delivery[RawEvent]], tools: Tools) -> I
 
 
 def _cut(outcomes: Sequence[Read]) -> list[list[Read]]:
-    """Cut behind each removal that takes contents along: they must be gone before it may be taken back."""
+    """Cut behind each removal that takes contents along, which must be gone before it may be taken back.
+
+    Cut also before a further state of what stands in something: whether the one before was hidden by a removed thing
+    decides what this one is, and it may stand elsewhere by now.
+    """
     parts: list[list[Read]] = [[]]
+    inside: set[UUID] = set()
     for delivery, outcome in outcomes:
-        parts[-1].append((delivery, outcome))
-        if not isinstance(outcome, NotADocument) and any(state.removes for state in outcome):
+        states = () if isinstance(outcome, NotADocument) else outcome
+        if any(state.version.document_id in inside for state in states):
             parts.append([])
+            inside.clear()
+        parts[-1].append((delivery, outcome))
+        inside.update(state.version.document_id for state in states if state.version.parents)
+        if any(state.removes for state in states):
+            parts.append([])
+            inside.clear()
     return [part for part in parts if part] or [[]]
 
 

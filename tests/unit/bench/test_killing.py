@@ -1,14 +1,19 @@
 import asyncio
 from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from bench.kill.findings import Fault, Findings
 from bench.kill.killer import LAST, WEIGHTS, Kill, Killer, schedule
+from bench.kill.kinds.flood import Waits
 from bench.kill.report import Report
 from bench.kill.senders import Sent
-from bench.kill_test import parse, weights
+from bench.kill.stream import Trait
+from bench.kill_test import kinds, parse, weights
 from tests.eventually import eventually, lapse
+from tests.unit.bench.worlds import played, writer
 
 
 def test_a_seed_is_a_schedule() -> None:
@@ -83,6 +88,9 @@ def test_a_run_passes_only_if_all_was_compared_all_was_killed_and_nothing_differ
     assert report(compared()).passed
     assert not report(Findings()).passed
     assert not report(compared(), "kafka").passed
+    lacking = report(compared())
+    lacking.lacking.append(Trait.FLOOD)
+    assert not lacking.passed
     differing = compared()
     differing.add(Fault.STALE, "graph", "an edge")
     told = report(differing).as_json()
@@ -96,3 +104,35 @@ def test_targets_are_those_that_there_are() -> None:
     with pytest.raises(ValueError, match="nobody"):
         weights("nobody=1")
     assert parse(["--events", "7"]).events == 7
+
+
+def test_kinds_are_those_that_there_are() -> None:
+    assert kinds("equal, flood") == ("equal", "flood")
+    assert kinds("") == ()
+    with pytest.raises(ValueError, match="nothing"):
+        kinds("nothing")
+
+
+def test_what_waited_beside_a_flood_is_told_apart() -> None:
+    says, floods = writer(), replace(writer(), workspace="mill-2")
+    others = [says.say(f"other-{at}") for at in range(3)]
+    flood = [floods.say(f"flood-{at}", trait=Trait.FLOOD) for at in range(2)]
+    own = floods.say("own")
+    made = played(*others, *flood, own)
+    began = made.began
+    times = zip((*others, *flood, own), ((0, 1), (4, 9), (20, 22), (2, 8), (3, 12), (4, 5)), strict=True)
+    rows = [
+        {
+            "event_id": made.event_id(step),
+            "workspace": step.workspace,
+            "accepted_at": began + timedelta(seconds=accepted),
+            "searchable_at": began + timedelta(seconds=searchable),
+        }
+        for step, (accepted, searchable) in times
+    ]
+    waits = Waits.of(rows, made)
+    assert (waits.lasted_s, waits.flood, waits.beside, waits.otherwise) == (10, [6, 9], [5], [1, 2])
+    assert Waits.of(rows[:3], made) == Waits()
+    told = report(compared())
+    told.waits = waits
+    assert told.as_json()["flood"]["searchable_s"]["beside"]["max"] == 5

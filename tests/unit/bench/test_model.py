@@ -62,6 +62,6 @@ def test_equal_names_are_other_documents_in_other_workspaces() -> None:
 
 
 def test_only_what_a_newer_state_overtakes_may_be_left_out() -> None:
-    made = world(hook(0, 5), hook(1, 9), hook(2, 7), hook(3, 9), upload(4), upload(5))
-    left_out = [made.overtaken(ended) for ended in made.events.values()]
-    assert left_out == [True, False, True, False, True, False]
+    said = (hook(0, 5), hook(1, 9), hook(2, 7), hook(3, 9, text="text 1"), hook(4, 9), upload(5), upload(6))
+    made = world(*said)
+    assert [made.overtaken(ended) for ended in made.events.values()] == [True, True, True, True, False, True, False]

@@ -1,5 +1,9 @@
 """Streams and worlds for the tests of the kill test itself."""
 
+import random
+from dataclasses import replace
+
+from bench.kill.kinds.writer import Writer
 from bench.kill.model import World
 from bench.kill.stream import UPLOADS, Kind, Step, Stream, Way
 
@@ -31,6 +35,16 @@ def hook(number: int, version: int, *, kind: Kind = Kind.UPSERT, text: str = "",
 def upload(number: int, *, kind: Kind = Kind.UPSERT) -> Step:
     way = Way.REMOVE if kind is Kind.DELETE else Way.UPLOAD
     return Step(number, way, kind, "mill-1", UPLOADS, f"d{number}", external_id="doc.md", text=f"text {number}")
+
+
+def writer(source: str = "feed-a", seed: int = 1) -> Writer:
+    """Return somebody who says the states of a scene; the order in which steps are made counts (`played`)."""
+    return Writer(random.Random(seed), "scene", 0, 1, "mill-1", source)
+
+
+def played(*given: Step) -> World:
+    """Return what becomes of a scene whose steps are accepted in this order."""
+    return world(*(replace(step, number=number) for number, step in enumerate(given)))
 
 
 def world(*given: Step) -> World:

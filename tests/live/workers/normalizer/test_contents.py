@@ -157,6 +157,48 @@ async def test_what_moves_out_stays_and_what_moves_in_goes(log: Log, folder: str
     assert list(log.present()) == [f"{folder}/a"]
 
 
+async def test_what_moves_out_within_a_batch_stays(log: Log, folder: str) -> None:
+    await log.say(folder, deleted=True)
+    elsewhere = f"{folder}-new"
+    inside, outside = (log.delivery(f"{folder}/a", parent=parent) for parent in (folder, elsewhere))
+    back, further = (log.delivery(f"{folder}/b", parent=parent) for parent in (elsewhere, folder))
+    batch = [inside, outside, back, further]
+    await log.handle(batch)
+    assert list(log.present()) == [f"{folder}/a"]
+    await log.handle(batch)
+    assert list(log.present()) == [f"{folder}/a"], "a redelivery ends the same"
+
+
+async def test_what_moves_out_while_the_removal_is_under_way_stays(
+    log: Log, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await log.say(f"{folder}/a", parent=folder)
+    read = contents._page
+    moves = [log.delivery(f"{folder}/a", parent=f"{folder}-new", text="moved")]
+
+    async def moved_meanwhile(*given: Any) -> list[Any]:
+        page = await read(*given)
+        if moves:
+            await log.handle([moves.pop()])
+        return page
+
+    monkeypatch.setattr(contents, "_page", moved_meanwhile)
+    await log.say(folder, deleted=True)
+    assert log.present() == {f"{folder}/a": "moved"}
+
+
+async def test_what_is_said_again_behind_a_return_in_one_batch(log: Log, folder: str) -> None:
+    await log.say(folder, deleted=True)
+    await log.handle(
+        [
+            log.delivery(f"{folder}/a", parent=folder, text="late"),
+            log.delivery(folder, text="again"),
+            log.delivery(f"{folder}/a", parent=folder, text="late"),
+        ]
+    )
+    assert log.present() == {folder: "again", f"{folder}/a": "late"}
+
+
 async def test_things_that_stand_in_each_other(log: Log, folder: str) -> None:
     one, other = f"{folder}-1", f"{folder}-2"
     await log.say(one, parent=other)
