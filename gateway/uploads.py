@@ -190,7 +190,7 @@ def _from_json(body: bytes) -> Upload:
     except ValidationError as error:
         raise _faulty(error) from error
     _bounded(document)
-    return Upload(description=document, content=_encoded(document.text), content_type=MARKDOWN)
+    return Upload(description=document, content=document.text.encode(), content_type=MARKDOWN)
 
 
 async def _from_form(request: Request) -> Upload:
@@ -288,15 +288,8 @@ def batched(item: Any, index: int) -> tuple[Upload, str]:
         faults = error.errors(include_input=False, include_url=False, include_context=False)
         raise invalid([{**fault, "loc": ("body", "documents", index, *fault["loc"])} for fault in faults]) from error
     _bounded(document)
-    upload = Upload(description=document, content=_encoded(document.text), content_type=MARKDOWN)
+    upload = Upload(description=document, content=document.text.encode(), content_type=MARKDOWN)
     return upload, document.idempotency_key
-
-
-def _encoded(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError as error:
-        raise invalid_field("/text", "a surrogate without its other half is no text") from error
 
 
 def _bounded(description: Description) -> None:

@@ -24,6 +24,9 @@ from schemas.raw import RawEvent
 router = APIRouter(tags=["documents"], dependencies=[NEEDS_KEY])
 
 
+EXAMPLE = {"text": "# Runbook\n\nRestart the login service.", "external_id": "runbooks/login"}
+
+
 class Refusal(BaseModel):
     """Why a document of a batch was not accepted: the problem that it alone would have been answered with."""
 
@@ -63,6 +66,7 @@ class BatchResult(BaseModel):
             "required": True,
             "content": {
                 JSON: {
+                    "example": {"documents": [EXAMPLE, {"text": "The gate is shut at night.", "author": "Ilse Bauer"}]},
                     "schema": {
                         "type": "object",
                         "required": ["documents"],
@@ -74,7 +78,7 @@ class BatchResult(BaseModel):
                                 "items": inlined(BatchDocument),
                             }
                         },
-                    }
+                    },
                 },
                 LINES[0]: {"schema": {"type": "string", "description": "A document per line."}},
             },

@@ -30,11 +30,17 @@ where {_PRESENT} and c.archived = $2
 order by c.updated_at desc, c.conversation_id desc limit $5
 """
 
+BEGINNING = 5
+"""Letters from which on a word also stands for those that begin with it: endings of languages without a stemmer."""
+
 # The hit that is shown is the best of the conversation, the newest of equals; of one found by its title alone, its
 # title is the hit. Headlines are made for one page only: they read the text again. Where the hit is none for the
 # parser that headlines are made with (pairs of letters, accents), the text around the place of its first word is shown.
 _FOUND = f"""
-with wanted as (select websearch_to_tsquery('simple', $6) || websearch_to_tsquery('english', $6) as query)
+with wanted as (
+    select regexp_replace(websearch_to_tsquery('simple', $6)::text,
+                          '''([^'']{{{BEGINNING},}})''', '''\\1'':*', 'g')::tsquery
+        || websearch_to_tsquery('english', $6) as query)
 {_SHOWN}, (
     select case
         when to_tsvector('simple', hit.said) || to_tsvector('english', hit.said) @@ query

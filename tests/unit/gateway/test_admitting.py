@@ -21,7 +21,7 @@ class Counter:
         self.asked: list[str] = []
         self.away = False
 
-    async def take(self, name: str) -> float:
+    async def take(self, name: str, count: int = 1) -> float:
         self.asked.append(name)
         if self.away:
             raise Transient("redis", "away")
