@@ -129,7 +129,7 @@ def _sorted_by(body: Event) -> list[tuple[str, bytes]]:
     return [*headers, (OPERATION, DELETE)] if operation == "delete" else headers
 
 
-def sorting(record: Record) -> tuple[str, str, bool]:
+def sorting(record: Record) -> tuple[bytes, bytes, bool]:
     """Return workspace and source of `record` as its headers tell them, and whether it deletes; empty if they do not.
 
     Nothing is decoded or checked: a record that is no event is sorted too, and finds its dead letter.
@@ -142,7 +142,7 @@ def sorting(record: Record) -> tuple[str, str, bool]:
             source = value or b""
         elif name == OPERATION:
             deletion = deletion or value == DELETE
-    return workspace.decode(errors="replace"), source.decode(errors="replace"), deletion
+    return workspace, source, deletion
 
 
 def origin_of(record: Record) -> Origin:

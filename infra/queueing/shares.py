@@ -49,12 +49,12 @@ AT_ONCE = {Kind.DELETION: 2, Kind.SMALL: 4, Kind.BULK: 2}
 
 
 class Entry(NamedTuple, Generic[Item]):
-    """One record with what decides its turn. `size` in bytes, wherever its body stands."""
+    """One record with what decides its turn, as its headers have it. `size` in bytes, wherever its body stands."""
 
     item: Item
     offset: int
-    workspace: str
-    source: str
+    workspace: bytes
+    source: bytes
     key: bytes | None
     size: int
     deletion: bool = False
@@ -71,7 +71,7 @@ class Batch(NamedTuple, Generic[Item]):
     """What is handed out together: in order of offset for each key."""
 
     entries: list[Entry[Item]]
-    workspace: str
+    workspace: bytes
     kind: Kind
 
     @property
@@ -82,9 +82,9 @@ class Batch(NamedTuple, Generic[Item]):
 
 @dataclass(slots=True)
 class _Sequence(Generic[Item]):
-    workspace: str
+    workspace: bytes
     kind: Kind
-    sources: OrderedDict[str, deque[Entry[Item]]] = field(default_factory=OrderedDict)
+    sources: OrderedDict[bytes, deque[Entry[Item]]] = field(default_factory=OrderedDict)
     busy: bool = False
 
 
@@ -93,7 +93,7 @@ class _Key(Generic[Item]):
 
     __slots__ = ("aside", "at_work", "deleting", "deletions", "kind", "others", "source")
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: bytes) -> None:
         self.source = source
         self.kind: Kind | None = None
         """The sequence of all that is no deletion, so that it stays in order; None while there is none."""
@@ -115,17 +115,17 @@ class Shares(Generic[Item]):
     def __init__(self, deletions: Deletions = Deletions.IN_ORDER) -> None:
         self._deletions = deletions
         self._beside = deletions is Deletions.BESIDE
-        self._sequences: dict[tuple[str, Kind], _Sequence[Item]] = {}
-        self._ready: dict[Kind, OrderedDict[str, _Sequence[Item]]] = {kind: OrderedDict() for kind in Kind}
+        self._sequences: dict[tuple[bytes, Kind], _Sequence[Item]] = {}
+        self._ready: dict[Kind, OrderedDict[bytes, _Sequence[Item]]] = {kind: OrderedDict() for kind in Kind}
         """Sequences with something queued and no batch at work, the one that has waited longest first."""
         self._at_work = dict.fromkeys(Kind, 0)
-        self._keys: dict[tuple[str, bytes | None], _Key[Item]] = {}
+        self._keys: dict[bytes | None, _Key[Item]] = {}
 
     def add(self, entry: Entry[Item]) -> None:
         """Queue up a record; offsets rise from call to call."""
-        key = self._keys.get((entry.workspace, entry.key))
+        key = self._keys.get(entry.key)
         if key is None:
-            key = self._keys[entry.workspace, entry.key] = _Key(entry.source)
+            key = self._keys[entry.key] = _Key(entry.source)
         if entry.deletion:
             key.deletions.append(entry.offset)
         else:
@@ -157,14 +157,14 @@ class Shares(Generic[Item]):
 
     def _begin(self, entries: Iterable[Entry[Item]]) -> None:
         for entry in entries:
-            key = self._keys[entry.workspace, entry.key]
+            key = self._keys[entry.key]
             if entry.deletion:
                 key.deleting += 1
             else:
                 key.at_work += 1
 
     def _finish(self, entry: Entry[Item]) -> None:
-        key = self._keys[entry.workspace, entry.key]
+        key = self._keys[entry.key]
         if entry.deletion:
             key.deleting -= 1
             key.deletions.remove(entry.offset)
@@ -178,7 +178,7 @@ class Shares(Generic[Item]):
             for each in reversed(aside):
                 self._place(each, key, first=True)
         elif not (key.others or key.deletions):
-            del self._keys[entry.workspace, entry.key]
+            del self._keys[entry.key]
 
     def _place(self, entry: Entry[Item], key: _Key[Item], *, first: bool = False) -> None:
         kind = Kind.DELETION if entry.deletion else key.kind or entry.kind
@@ -201,7 +201,7 @@ class Shares(Generic[Item]):
         while sequence.sources and len(entries) < records:
             source, queue = next(iter(sequence.sources.items()))
             entry = queue[0]
-            key = self._keys[entry.workspace, entry.key]
+            key = self._keys[entry.key]
             if not self._may_begin(entry, key):
                 key.aside.append(queue.popleft())
             elif entries and held + entry.size > size:

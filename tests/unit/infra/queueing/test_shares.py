@@ -38,7 +38,9 @@ class Run:
     def add(self, workspace: str, source: str, key: int, size: int, deletion: bool) -> None:
         offset = 2 * len(self.entries)  # with gaps, as compaction leaves them
         # A key belongs to one source, as a document does; the record of an older writer may not say which.
-        entry = Entry(offset, offset, workspace, source, f"{key}".encode(), size, deletion)
+        entry = Entry(
+            offset, offset, workspace.encode(), source.encode(), f"{workspace}/{key}".encode(), size, deletion
+        )
         self.entries.append(entry)
         self.progress.start(offset)
         self.shares.add(entry)
@@ -62,11 +64,7 @@ class Run:
 
     def _may_begin(self, entry: Entry[int], beside_it: list[int]) -> None:
         assert entry.offset not in self.begun, "begun twice"
-        earlier = [
-            each
-            for each in self.entries
-            if (each.workspace, each.key) == (entry.workspace, entry.key) and each.offset < entry.offset
-        ]
+        earlier = [each for each in self.entries if each.key == entry.key and each.offset < entry.offset]
         left = [each for each in earlier if each.offset not in self.finished and each.offset not in beside_it]
         if not entry.deletion:
             assert not left, "an earlier record of the key is queued or at work"
@@ -129,17 +127,17 @@ def test_a_newcomer_waits_for_one_batch_of_each_other_workspace_at_most(floods: 
     offset = 0
     for _ in range(depth):
         for number in range(floods):
-            shares.add(Entry("flood", offset, f"w{number}", "s", f"{offset}".encode(), size))
+            shares.add(Entry("flood", offset, f"w{number}".encode(), b"s", f"{offset}".encode(), size))
             offset += 1
     open_ = [batch for _ in range(20) if (batch := shares.take(MOST, BYTES))]
-    shares.add(Entry("calm", offset, "calm", "s", b"calm", size))
-    served: dict[str, int] = defaultdict(int)
+    shares.add(Entry("calm", offset, b"calm", b"s", b"calm", size))
+    served: dict[bytes, int] = defaultdict(int)
     while True:
         batch = shares.take(MOST, BYTES)
         if batch is None:
             shares.done(open_.pop(0))
             continue
-        if batch.workspace == "calm":
+        if batch.workspace == b"calm":
             break
         served[batch.workspace] += 1
         open_.append(batch)
@@ -149,8 +147,8 @@ def test_a_newcomer_waits_for_one_batch_of_each_other_workspace_at_most(floods: 
 def test_sources_of_a_workspace_are_taken_in_turn() -> None:
     shares: Shares[str] = Shares()
     for offset in range(10):
-        shares.add(Entry(f"a{offset}", offset, "w", "a", f"{offset}".encode(), 10))
-    shares.add(Entry("b", 10, "w", "b", b"10", 10))
+        shares.add(Entry(f"a{offset}", offset, b"w", b"a", f"{offset}".encode(), 10))
+    shares.add(Entry("b", 10, b"w", b"b", b"10", 10))
     batch = shares.take(4, BYTES)
     assert batch is not None
     assert [entry.item for entry in batch.entries] == ["a0", "b", "a1", "a2"]
@@ -159,7 +157,7 @@ def test_sources_of_a_workspace_are_taken_in_turn() -> None:
 def test_a_deletion_goes_before_what_is_queued_and_what_follows_it_stays_behind_it() -> None:
     shares: Shares[str] = Shares(Deletions.OVERTAKE)
     first, gone, again = (
-        Entry(name, at, "w", "s", b"k", 10, name == "gone") for at, name in enumerate(("a", "gone", "b"))
+        Entry(name, at, b"w", b"s", b"k", 10, name == "gone") for at, name in enumerate(("a", "gone", "b"))
     )
     for entry in (first, gone, again):
         shares.add(entry)
