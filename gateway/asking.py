@@ -73,9 +73,11 @@ async def _check(held: Connections, workspace: str, conversation_id: UUID | None
         raise Problem(Code.CONVERSATION_NOT_FOUND)
 
 
-def routed(request: ChatRequest, intent: Intent | None, *, cached: bool) -> ChatRequest:
-    """Return the question with what its asker wishes of who answers it."""
-    return request.model_copy(update={"intent": intent, "cached": cached})
+def routed(
+    request: ChatRequest, intent: Intent | None, *, cached: bool, min_support: float | None = None
+) -> ChatRequest:
+    """Return the question with what its asker wishes of who answers it, and of the answer's support."""
+    return request.model_copy(update={"intent": intent, "cached": cached, "min_support": min_support})
 
 
 def ids_of(workspace: str, idempotency_key: str) -> tuple[UUID, UUID]:
@@ -133,6 +135,7 @@ async def ask(
     messages: Sequence[ChatMessage],
     top_k: int = 5,
     filters: SearchFilters | None = None,
+    min_support: float | None = None,
 ) -> ChatReply:
     """Ask and return the final reply.
 
@@ -140,6 +143,7 @@ async def ask(
     problem for a reply that is an error, and Transient("kafka") if the question cannot be put on the log.
     """
     request = await question(held, workspace, purpose=purpose, messages=messages, top_k=top_k, filters=filters)
+    request = request.model_copy(update={"min_support": min_support})
     exchange = await begin(held, request)
     try:
         return await exchange.end()

@@ -45,6 +45,18 @@ ANSWERING = (
 """What a chat may answer besides."""
 
 
+MinSupport = Annotated[
+    float | None,
+    Field(
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Least `support` that an answer needs, 0 to 1: below it the built-in answerer abstains. 0 always "
+        "quotes, higher is stricter; null is the installation's own. Language models do not estimate it.",
+    ),
+]
+
+
 class Filters(SearchFilters):
     """What may be found, beyond the workspace, which always applies. Empty means no restriction."""
 
@@ -64,6 +76,12 @@ class Query(BaseModel):
     query: Question
     top_k: int = Field(default=5, ge=1, le=100)
     filters: Filters = Field(default_factory=Filters)
+
+
+class RagQuery(Query):
+    """A question to be answered from the sources."""
+
+    min_support: MinSupport = None
 
 
 class Found(BaseModel):
@@ -109,7 +127,7 @@ async def search(query: Query, caller: Caller, held: Held) -> Found:
 
 
 @router.post("/v1/rag/query", response_model=Answer, responses=problems(*ASKING, Code.OVERLOADED))
-async def answer_question(query: Query, caller: Caller, held: Held) -> Answer:
+async def answer_question(query: RagQuery, caller: Caller, held: Held) -> Answer:
     """Answer one question from the sources. Leaves no conversation behind."""
     reply = await ask(
         held,
@@ -118,6 +136,7 @@ async def answer_question(query: Query, caller: Caller, held: Held) -> Answer:
         messages=[ChatMessage(role="user", content=query.query)],
         top_k=query.top_k,
         filters=query.filters,
+        min_support=query.min_support,
     )
     return answer_of(reply)
 

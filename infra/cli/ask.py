@@ -12,6 +12,11 @@ FromSources = Annotated[list[str] | None, typer.Option("--source", help="Only fr
 OfKinds = Annotated[list[str] | None, typer.Option("--kind", help="Only of this kind; may be repeated.")]
 ByAuthors = Annotated[list[str] | None, typer.Option("--author", help="Only by this author; may be repeated.")]
 
+LeastSupport = Annotated[
+    float | None,
+    typer.Option("--support", min=0, max=1, help="Abstain below this support, 0 to 1; the built-in answerer only."),
+]
+
 
 @command
 async def ask(
@@ -22,10 +27,13 @@ async def ask(
     source: FromSources = None,
     kind: OfKinds = None,
     author: ByAuthors = None,
+    support: LeastSupport = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a question; the answer names its sources, or says that they hold none."""
     body: dict[str, object] = {"message": question, "top_k": top_k, "filters": filters(source, kind, author)}
+    if support is not None:
+        body["min_support"] = support
     if conversation:
         body["conversation_id"] = conversation
     async with open_gateway() as gateway:
