@@ -16,6 +16,9 @@ from workers.inference.coverage import Asked, answer_type, asked_by, neighbour_c
 
 MOST_TERMS = 12
 """Terms that are counted of a question: a pasted text has many, and misses most of them wherever it is answered."""
+MOST_LEAD = 0.4
+"""Leads count up to here, as far as most of those go that the weights were fitted on: among a handful of documents any
+passage leads by more. Where there is no other document there is no lead."""
 STANDING = (5.35, 4.5, 4.03, 3.07, 1.14, 7.0, 0.41, -0.63, 0.44)
 """Weights of `Candidate.signals`, by a softmax over the sentences of a question: cosine of the sentence; covN; coverage
 by it, by the one before, by the one after; cosine of the passage; the type asked for held, lacking; length."""
@@ -132,7 +135,6 @@ def support_signals(best: Candidate, candidates: Sequence[Candidate], terms: int
     passages = {one.passage.number: one for one in candidates}.values()
     others = [one for one in passages if one.passage.document_id != best.passage.document_id]
     top = max(one.passage.score for one in passages)
-    lead = best.passage.score - max((one.passage.score for one in others), default=0.0)
     return (
         max(one.sentence.cosine for one in candidates),
         max(one.passage_coverage for one in passages),
@@ -141,7 +143,11 @@ def support_signals(best: Candidate, candidates: Sequence[Candidate], terms: int
         float(best.missing_named),
         float(best.missing),
         float(min(terms, MOST_TERMS)),
-        lead / top if top > 0 else 0.0,
-        best.passage_coverage - max((one.passage_coverage for one in others), default=0.0),
-        best.passage_cosine - max((one.passage_cosine for one in others), default=0.0),
+        _lead(best.passage.score, [one.passage.score for one in others]) / (top or 1.0),
+        _lead(best.passage_coverage, [one.passage_coverage for one in others]),
+        _lead(best.passage_cosine, [one.passage_cosine for one in others]),
     )
+
+
+def _lead(best: float, others: Sequence[float]) -> float:
+    return min(MOST_LEAD, best - max(others)) if others else 0.0

@@ -12,7 +12,7 @@ from workers.inference.backends.extractive import (
     answer_from,
     rank,
 )
-from workers.inference.backends.signals import Candidate, candidates_of, standing, support
+from workers.inference.backends.signals import Candidate, candidates_of, standing, support, support_signals
 from workers.inference.settings import ExtractiveSettings
 
 SETTINGS = ExtractiveSettings()
@@ -231,3 +231,10 @@ def test_chat_messages_need_less_to_be_supported() -> None:
     supported = [answer_from(prompt(QUESTION, [one], WEIGHTS), SETTINGS).support or 0.0 for one in (said, written)]
     odds = [math.log(one / (1 - one)) for one in supported]
     assert odds[0] - odds[1] == pytest.approx(SETTINGS.message_bias)
+
+
+def test_the_only_document_leads_over_none() -> None:
+    alone = candidate(cosine=0.6, coverage=0.9)
+    assert support_signals(alone, [alone], 5)[-3:] == (0.0, 0.0, 0.0)
+    far = candidate(number=2, cosine=0.0, coverage=0.0, score=0.0)
+    assert support_signals(alone, [alone, far], 5)[-3:] == (0.4, 0.4, 0.4)
