@@ -236,6 +236,7 @@ async def main(arguments: argparse.Namespace) -> None:
     """Measure and print."""
     data = Path(os.environ.get("MILLRACE_TEST_DATA", "../shared/data"))
     own = await asyncio.to_thread(paragraphs, data / "xquad-en" / "dev.json")
+    own = [one for one in own if one.article >= arguments.since]
     headers = {"authorization": f"Bearer {os.environ['MILLRACE_KEY']}"}
     async with httpx.AsyncClient(base_url=os.environ["MILLRACE_URL"], headers=headers, timeout=120) as client:
         rows = await measure(Product(client), own, titles=arguments.titles)
@@ -248,5 +249,6 @@ async def main(arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--titles", action="store_true", help="give each paragraph its article's title")
+    parser.add_argument("--since", type=int, default=0, help="leave out the articles before this one, for a short run")
     parser.add_argument("--json", type=Path, help="keep the figures of each question")
     asyncio.run(main(parser.parse_args()))
