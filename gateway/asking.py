@@ -101,9 +101,11 @@ async def _begin(held: Connections, workspace: str, conversation_id: UUID, at: d
         log.warning("only this gateway knows of a conversation", dependency=error.dependency, cause=error.detail)
 
 
-def routed(request: ChatRequest, intent: Intent | None, *, cached: bool) -> ChatRequest:
-    """Return the question with what its asker wishes of who answers it."""
-    return request.model_copy(update={"intent": intent, "cached": cached})
+def routed(
+    request: ChatRequest, intent: Intent | None, *, cached: bool, min_support: float | None = None
+) -> ChatRequest:
+    """Return the question with what its asker wishes of who answers it, and of the answer's support."""
+    return request.model_copy(update={"intent": intent, "cached": cached, "min_support": min_support})
 
 
 def ids_of(workspace: str, idempotency_key: str) -> tuple[UUID, UUID]:
@@ -162,6 +164,7 @@ async def ask(
     top_k: int = 5,
     filters: SearchFilters | None = None,
     group_size: int = 0,
+    min_support: float | None = None,
 ) -> ChatReply:
     """Ask and return the final reply; with a `group_size` of 1 or more `top_k` counts documents.
 
@@ -169,8 +172,10 @@ async def ask(
     problem for a reply that is an error, and Transient("kafka") if the question cannot be put on the log.
     """
     request = await question(held, workspace, purpose=purpose, messages=messages, top_k=top_k, filters=filters)
+    update: dict[str, object] = {"min_support": min_support}
     if group_size:
-        request = request.model_copy(update={"group_by": "document", "group_size": group_size})
+        update |= {"group_by": "document", "group_size": group_size}
+    request = request.model_copy(update=update)
     exchange = await begin(held, request)
     try:
         return await exchange.end()

@@ -112,6 +112,9 @@ class ChatRequest(Event):
     """What the asker says it is; None lets the classifier tell. A named `model` wins over it."""
     cached: bool = True
     """Whether an earlier answer to nearly the same question may stand in while no model answers."""
+    min_support: float | None = Field(default=None, ge=0, le=1)
+    """Least support that an answer needs, of a backend that estimates it; below it the backend abstains. None leaves it
+    to the backend."""
     replay_of: UUID | None = None
     """The request that this one repeats to compare the answers: it is answered anew, from no cache, and not kept."""
 

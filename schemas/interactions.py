@@ -40,6 +40,7 @@ class Parameters(Value):
     top_k: int = 5
     filters: SearchFilters = SearchFilters()
     generation: Generation = Generation()
+    min_support: float | None = None
 
     @classmethod
     def of(cls, request: ChatRequest) -> "Parameters":

@@ -80,7 +80,10 @@ class BatchResult(BaseModel):
                         },
                     },
                 },
-                LINES[0]: {"schema": {"type": "string", "description": "A document per line."}},
+                LINES[0]: {
+                    "schema": {"type": "string", "description": "A document per line."},
+                    "example": '{"text": "# Runbook"}\n{"text": "# Rota", "title": "Rota"}\n',
+                },
             },
         }
     },

@@ -17,7 +17,7 @@ from gateway.exchange import Exchange, unless_gone
 from gateway.plain import Way
 from gateway.problems import Problem, problem_body
 from gateway.repeating import IdempotencyKey, begin_keyed
-from gateway.routes.search import ANSWERING, ASKING, Answer, Filters, answer_of
+from gateway.routes.search import ANSWERING, ASKING, Answer, Filters, MinSupport, answer_of
 from gateway.streaming import Stream, event, told
 from infra.kafka.answers import Part
 from infra.postgres.conversations import history
@@ -46,6 +46,7 @@ class ChatTurn(BaseModel):
     """What kind of question it is, where the sender knows better than the classifier."""
     cached: bool = True
     """Whether an earlier answer to nearly the same question may stand in while no model answers."""
+    min_support: MinSupport = None
     stream: bool = False
     """Tell the answer as it is written, in server-sent events `accepted`, `delta`, `final`, `error`."""
 
@@ -125,7 +126,7 @@ async def _asked(held: Connections, workspace: str, turn: ChatTurn, key: str | N
         stream=turn.stream,
         idempotency_key=key,
     )
-    return routed(asked, turn.intent, cached=turn.cached)
+    return routed(asked, turn.intent, cached=turn.cached, min_support=turn.min_support)
 
 
 def streamed(held: Connections, exchange: Exchange, scope: Scope, at: int = 0) -> Response:

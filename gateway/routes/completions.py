@@ -21,7 +21,7 @@ from gateway.opening import opened
 from gateway.plain import Way
 from gateway.problems import COMPLETIONS_PATH, Code, Problem, invalid_field
 from gateway.repeating import IdempotencyKey, begin_keyed
-from gateway.routes.search import ANSWERING, ASKING, Filters
+from gateway.routes.search import ANSWERING, ASKING, Filters, MinSupport
 from schemas.chat import ChatRequest, Generation, Intent
 
 router = APIRouter(tags=["chat"], dependencies=[NEEDS_KEY])
@@ -81,6 +81,7 @@ class Retrieval(BaseModel):
     """What kind of question it is, where the sender knows better than the classifier. A named `model` wins."""
     cached: bool = True
     """Whether an earlier answer to nearly the same question may stand in while no model answers."""
+    min_support: MinSupport = None
 
 
 class CompletionRequest(Tooled):
@@ -186,4 +187,6 @@ async def _asked(held: Connections, workspace: str, wanted: CompletionRequest, k
         conversation_id=wanted.millrace.conversation_id,
         idempotency_key=key,
     )
-    return routed(asked, wanted.millrace.intent, cached=wanted.millrace.cached and wanted.store is not False)
+    own = wanted.millrace
+    cached = own.cached and wanted.store is not False
+    return routed(asked, own.intent, cached=cached, min_support=own.min_support)

@@ -206,7 +206,9 @@ async def _asked(held: Connections, workspace: str, wanted: ResponseRequest, key
         conversation_id=earlier.conversation_id if earlier else wanted.millrace.conversation_id,
         idempotency_key=key,
     )
-    return routed(asked, wanted.millrace.intent, cached=wanted.millrace.cached and wanted.store is not False)
+    own = wanted.millrace
+    cached = own.cached and wanted.store is not False
+    return routed(asked, own.intent, cached=cached, min_support=own.min_support)
 
 
 async def _earlier(held: Connections, workspace: str, wanted: ResponseRequest) -> Turns | None:

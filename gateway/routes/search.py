@@ -51,6 +51,18 @@ ANSWERING = (
 """What a chat may answer besides."""
 
 
+MinSupport = Annotated[
+    float | None,
+    Field(
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Least `support` that an answer needs, 0 to 1: below it the built-in answerer abstains. 0 always "
+        "quotes, higher is stricter; null is the installation's own. Language models do not estimate it.",
+    ),
+]
+
+
 class Filters(SearchFilters):
     """What may be found, beyond the workspace, which always applies. Empty means no restriction."""
 
@@ -99,6 +111,12 @@ class Group(BaseModel):
     score: float
     """Of its best passage."""
     passages: list[int]
+
+
+class RagQuery(Query):
+    """A question to be answered from the sources."""
+
+    min_support: MinSupport = None
 
 
 class Found(BaseModel):
@@ -158,7 +176,7 @@ def groups_of(passages: Sequence[Passage]) -> list[Group]:
 
 
 @router.post("/v1/rag/query", response_model=Answer, responses=problems(*ASKING, Code.OVERLOADED))
-async def answer_question(query: Query, caller: Caller, held: Held) -> Answer:
+async def answer_question(query: RagQuery, caller: Caller, held: Held) -> Answer:
     """Answer one question from the sources. Leaves no conversation behind."""
     reply = await ask(
         held,
@@ -167,6 +185,7 @@ async def answer_question(query: Query, caller: Caller, held: Held) -> Answer:
         messages=[ChatMessage(role="user", content=query.query)],
         top_k=query.top_k,
         filters=query.filters,
+        min_support=query.min_support,
     )
     return answer_of(reply)
 

@@ -26,6 +26,11 @@ UpdatedTo = Annotated[str | None, typer.Option("--updated-to", help="The same; a
 _CONDITION = re.compile(r"(?P<name>.+?)(?P<operator>>=|<=|=|>|<)(?P<value>.*)", re.DOTALL)
 _BOUNDS = {">=": "gte", ">": "gt", "<=": "lte", "<": "lt"}
 
+LeastSupport = Annotated[
+    float | None,
+    typer.Option("--support", min=0, max=1, help="Abstain below this support, 0 to 1; the built-in answerer only."),
+]
+
 
 @command
 async def ask(
@@ -39,11 +44,14 @@ async def ask(
     where: Where = None,
     updated_from: UpdatedFrom = None,
     updated_to: UpdatedTo = None,
+    support: LeastSupport = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a question; the answer names its sources, or says that they hold none."""
     given = filters(source, kind, author, where, updated_from=updated_from, updated_to=updated_to)
     body: dict[str, object] = {"message": question, "top_k": top_k, "filters": given}
+    if support is not None:
+        body["min_support"] = support
     if conversation:
         body["conversation_id"] = conversation
     async with open_gateway() as gateway:

@@ -97,22 +97,19 @@ class EarlierSettings(Settings):
 
 
 class ExtractiveSettings(Settings):
-    """Constants of the extractive answerer, as measured on XQuAD (decision 0005). Recalibrate them from feedback."""
+    """Constants of the extractive answerer, beside the weights in `backends/signals.py` (docs/quality.md)."""
 
     passages: int = Field(default=5, ge=1, alias="EXTRACTIVE_PASSAGES")
     """Passages whose sentences are candidates."""
-    coverage_weight: float = Field(default=0.4, ge=0, alias="EXTRACTIVE_COVERAGE_WEIGHT")
-    passage_weight: float = Field(default=0.3, ge=0, alias="EXTRACTIVE_PASSAGE_WEIGHT")
-    cosine_weight: float = Field(default=0.2, ge=0, alias="EXTRACTIVE_COSINE_WEIGHT")
-    type_weight: float = Field(default=0.1, ge=0, alias="EXTRACTIVE_TYPE_WEIGHT")
-    second_at_least: float = Field(default=0.85, ge=0, le=1, alias="EXTRACTIVE_SECOND_AT_LEAST")
-    """A second sentence is given if its score is at least this share of the first one's."""
-    support_cosine: float = Field(default=8.0, alias="EXTRACTIVE_SUPPORT_COSINE")
-    support_coverage: float = Field(default=6.0, alias="EXTRACTIVE_SUPPORT_COVERAGE")
+    second_within: float = Field(default=4.5, ge=0, alias="EXTRACTIVE_SECOND_WITHIN")
+    """A second sentence is given if its standing is at most so far below the first one's."""
+    abstain_below: float = Field(default=0.5, ge=0, le=1, alias="EXTRACTIVE_ABSTAIN_BELOW")
+    """Least support of an answer where the request names none (`min_support`); the curve is in docs/quality.md."""
+    message_bias: float = Field(default=0.9, alias="EXTRACTIVE_MESSAGE_BIAS")
+    """Added to the log odds of support where the best passage is a chat message: short texts cover less of a question
+    (set so that as many of LoCoMo's questions are answered as by the rule before)."""
     support_identifier: float = Field(default=3.0, ge=0, alias="EXTRACTIVE_SUPPORT_IDENTIFIER")
     """What a code that is named in the question weighs for a passage that holds it, and against one that does not."""
-    support_bias: float = Field(default=-8.0, alias="EXTRACTIVE_SUPPORT_BIAS")
-    abstain_below: float = Field(default=0.3, ge=0, le=1, alias="EXTRACTIVE_ABSTAIN_BELOW")
     message_kinds: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("message", "chat_message"), alias="EXTRACTIVE_MESSAGE_KINDS"
     )

@@ -1,5 +1,6 @@
 """A question over the log, and each of its possible ends."""
 
+import json
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -123,6 +124,37 @@ async def test_a_question_is_answered_with_its_citations(door: Door) -> None:
     assert (body["abstained"], body["support"], body["served_by"]) == (False, 0.7, "extractive")
     assert body["request_id"] == str(door.log.bodies[0].request_id)
     assert door.log.bodies[0].purpose == "query"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/rag/query", {"query": "is it?", "min_support": 0.7}),
+        ("/v1/chat", {"message": "is it?", "min_support": 0.7}),
+        (
+            "/v1/chat/completions",
+            {"messages": [{"role": "user", "content": "is it?"}], "millrace": {"min_support": 0.7}},
+        ),
+        ("/v1/responses", {"input": "is it?", "millrace": {"min_support": 0.7}}),
+    ],
+)
+async def test_a_request_may_name_the_least_support(door: Door, path: str, body: dict[str, Any]) -> None:
+    answering(door, text="Yes.", support=0.8)
+    assert (await door.client.post(path, json=body)).status_code == 200
+    assert door.log.bodies[-1].min_support == 0.7
+
+
+@pytest.mark.parametrize("least", [-0.1, 1.01, "high", [], float("1e400")])
+async def test_a_support_that_is_no_share_is_refused(door: Door, least: object) -> None:
+    content = json.dumps({"query": "is it?", "min_support": least})
+    response = await door.client.post("/v1/rag/query", content=content, headers={"content-type": "application/json"})
+    assert response.status_code in {400, 422}
+    assert response.json()["code"] in {"invalid_request", "invalid_json"}
+    assert not door.log.published
+
+
+async def test_a_search_has_no_support_to_ask_for(door: Door) -> None:
+    assert (await door.client.post("/v1/search", json={"query": "is it?", "min_support": 0.5})).status_code == 422
 
 
 async def test_deltas_before_the_end_are_passed_over(door: Door) -> None:

@@ -1,16 +1,12 @@
 """Answers with sentences of the sources, and abstains when the evidence is weak. No language model.
 
-Formulas and constants: measured on XQuAD-en, see decision 0005.
+Signals and constants: `signals.py`; how well they do, and what a threshold costs: docs/quality.md.
 """
 
 import asyncio
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from uuid import UUID
 
-from infra.models.sparse import tokenise
-from schemas.chat import ChatPrompt, Citation, Passage, Sentence
+from schemas.chat import ChatPrompt, Citation, Passage
 from workers.inference.backends.backend import (
     FORMAT_NOT_SUPPORTED,
     TOOLS_NOT_SUPPORTED,
@@ -19,28 +15,13 @@ from workers.inference.backends.backend import (
     Say,
     silently,
 )
+from workers.inference.backends.signals import Candidate, candidates_of, standing, support
 from workers.inference.cite import citation_of, named
-from workers.inference.coverage import has_type, identified, neighbour_coverage, passage_coverage
 from workers.inference.settings import ExtractiveSettings
 
 SENTENCES = 2
-"""Most sentences in an answer: 92 % of answers lie in the 1.4 sentences given on average."""
+"""Most sentences in an answer."""
 UNSOURCED = "This answerer only quotes sources, and none was to be searched for this question."
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A sentence that may answer, with its raw signals."""
-
-    passage: Passage
-    sentence: Sentence
-    text: str
-    coverage: float
-    """covN of the sentence."""
-    passage_coverage: float
-    has_type: bool
-    identified: float = 0.0
-    """What the question's codes say of the passage, -1 to 1."""
 
 
 class ExtractiveBackend:
@@ -91,78 +72,40 @@ def answer_from(prompt: ChatPrompt, settings: ExtractiveSettings) -> Answer:
     if not ranked:
         return _abstention(passages, 0.0)
     best, first = ranked[0]
-    support = topical_support(best, settings)
-    if support < settings.abstain_below:
-        return _abstention(passages, support)
+    # A code in question and passage is evidence that neither the cosine (an encoder knows no codes) nor the coverage
+    # (most words of such a question are not the passage's) has; one that the passage lacks is evidence against.
+    bias = settings.support_identifier * best.identified
+    if _is_chat(candidates, settings):
+        bias += settings.message_bias
+    supported = support(best, candidates, len(prompt.term_weights), bias)
+    least = prompt.request.min_support
+    if supported < (settings.abstain_below if least is None else least):
+        return _abstention(passages, supported)
     chosen = [best]
     for candidate, score in ranked[1:]:
-        if len(chosen) == SENTENCES or score < settings.second_at_least * first:
+        if len(chosen) == SENTENCES or first - score > settings.second_within:
             break
         # Not from a passage that holds fewer of the codes asked for: it is about another one.
         if candidate.text.casefold() != best.text.casefold() and candidate.identified >= best.identified:
             chosen.append(candidate)
     citations = tuple(citation_of(one.passage, one.sentence.start, one.sentence.end) for one in _in_order(chosen))
-    return Answer(" ".join(map(_cited, citations)), citations, support=support)
-
-
-def candidates_of(prompt: ChatPrompt, passages: Sequence[Passage]) -> list[Candidate]:
-    """Return the sentences of `passages` with their raw signals; a sentence in two overlapping passages counts once."""
-    weights = prompt.term_weights
-    found: dict[tuple[UUID, int, int], Candidate] = {}
-    for passage in passages:
-        title, whole = frozenset(tokenise(passage.title)), frozenset(tokenise(passage.text))
-        covered, coded = passage_coverage(weights, whole, title), identified(weights, whole, title)
-        previous: frozenset[str] = frozenset()
-        for sentence in passage.sentences:
-            text = passage.text[max(0, sentence.start - passage.start) : sentence.end - passage.start]
-            if sentence.start < passage.start or sentence.end > passage.end or not text.strip():
-                continue  # cut off by the passage's edge: its quote could not be shown whole
-            terms = frozenset(tokenise(text))
-            coverage = neighbour_coverage(weights, terms, previous, whole, title)
-            typed = has_type(prompt.question, text)
-            key = (passage.document_id, sentence.start, sentence.end)
-            found.setdefault(key, Candidate(passage, sentence, text, coverage, covered, typed, coded))
-            previous = terms
-    return list(found.values())
+    return Answer(" ".join(map(_cited, citations)), citations, support=supported)
 
 
 def rank(candidates: Sequence[Candidate], settings: ExtractiveSettings) -> list[tuple[Candidate, float]]:
-    """Return the candidates with S, best first.
+    """Return the candidates with their standing, best first.
 
-    Each signal is clipped at 0 and divided by its maximum over the candidates, then S = .4 covN + .3 passage + .2 cos +
-    .1 type. Where the best passage is a chat message the order of retrieval stands, and S orders within a message:
-    between messages the formula neither helps nor hurts.
+    Where the best passage is a chat message the order of retrieval stands, and the standing orders within a message:
+    between messages it neither helps nor hurts.
     """
-    signals = (
-        (settings.coverage_weight, [one.coverage for one in candidates]),
-        (settings.passage_weight, [one.passage.score for one in candidates]),
-        (settings.cosine_weight, [one.sentence.cosine for one in candidates]),
-        (settings.type_weight, [float(one.has_type) for one in candidates]),
-    )
-    scores = [0.0] * len(candidates)
-    for weight, values in signals:
-        best = max(values, default=0.0)
-        for at, value in enumerate(values if best > 0 else ()):
-            scores[at] += weight * max(0.0, value) / best
-    scored = list(zip(candidates, scores, strict=True))
-    if candidates and candidates[0].passage.kind in settings.message_kinds:
+    scored = [(one, standing(one)) for one in candidates]
+    if _is_chat(candidates, settings):
         return sorted(scored, key=lambda pair: (pair[0].passage.number, -pair[1]))
     return sorted(scored, key=lambda pair: -pair[1])
 
 
-def topical_support(best: Candidate, settings: ExtractiveSettings) -> float:
-    """Return p = sigmoid(8 cos + 6 covPassage + 3 identified - 8) of the best sentence: topical support, no more.
-
-    An identifier in question and passage is evidence that neither the cosine (an encoder knows no codes) nor the
-    coverage (most words of such a question are not the passage's) has; one that the passage lacks is evidence against.
-    """
-    logit = (
-        settings.support_cosine * best.sentence.cosine
-        + settings.support_coverage * best.passage_coverage
-        + settings.support_identifier * best.identified
-        + settings.support_bias
-    )
-    return 1 / (1 + math.exp(-logit))
+def _is_chat(candidates: Sequence[Candidate], settings: ExtractiveSettings) -> bool:
+    return bool(candidates) and candidates[0].passage.kind in settings.message_kinds
 
 
 def _cited(citation: Citation) -> str:

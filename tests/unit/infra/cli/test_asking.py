@@ -69,6 +69,14 @@ async def test_a_conversation_goes_on(millrace: Millrace, door: Door) -> None:
     assert door.asked[0].json["conversation_id"] == "c-1"
 
 
+async def test_the_least_support_goes_along(millrace: Millrace, door: Door) -> None:
+    door.answer("POST", "/v1/chat", (200, ANSWER))
+    assert (await millrace("ask", "And then?", "--support", "0.75")).exit_code == 0
+    assert door.asked[0].json["min_support"] == 0.75
+    assert (await millrace("ask", "And then?", "--support", "1.5")).exit_code == 2
+    assert len(door.asked) == 1
+
+
 async def test_passages_are_shown(millrace: Millrace, door: Door) -> None:
     passage = {**CITATION, "text": "Five days may be carried over.", "score": 0.834}
     found = {"passages": [passage, {**passage, "number": 2, "title": "", "url": ""}], "took_ms": 12.3}
