@@ -1,4 +1,4 @@
-"""Whatever a source says and in whatever order it arrives: one text for each version, and every sink ends at the newest."""
+"""Whatever a source says, in whatever order: one text for each version, and every sink ends at the newest state."""
 
 from dataclasses import dataclass, field
 
