@@ -3,6 +3,7 @@
 Pure Python and none of the workers' code; from Millrace come only the ids, which are the contract with the reader.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -77,6 +78,8 @@ class World:
     """A dead letter that names no workspace is this run's if it is not older."""
     canaries: dict[str, UUID] = field(default_factory=dict)
     """Which document each canary ever stood in."""
+    alike: Counter[tuple[UUID, tuple[object, ...]]] = field(default_factory=Counter)
+    """How many events say the same words of a document."""
 
     @classmethod
     def of(cls, steps: list[Step], sources: Mapping[tuple[str, str], str]) -> "World":
@@ -104,11 +107,13 @@ class World:
         return (ended for ended in self.events.values() if ended.step.kind is Kind.POISON)
 
     def overtaken(self, ended: Ended) -> bool:
-        """Tell whether another event has a newer state of the document: only then may this one be left out."""
+        """Tell whether another event has a newer state of the document, or the same: only then may this be left out."""
         if ended.document_id is None:
             return False
         newest = self.documents[ended.document_id].step
-        if ended.step.version is None:
+        if self.alike[ended.document_id, ended.step.words] > 1:
+            return True
+        if ended.step.exact_version is None:
             return newest.event != ended.step.event
         return (newest.version or 0) > ended.step.version
 
@@ -122,6 +127,7 @@ class World:
             case Kind.UPSERT | Kind.DELETE:
                 said = Document(step.workspace, self.sources[step.workspace, step.source], step)
                 self.events[event_id] = Ended(event_id, step, "documents", said.document_id)
+                self.alike[said.document_id, step.words] += 1
                 if step.canary:
                     self.canaries[step.canary] = said.document_id
                 if newer(said, self.documents.get(said.document_id)):
@@ -129,7 +135,12 @@ class World:
 
 
 def newer(said: Document, held: Document | None) -> bool:
-    """Tell whether `said` replaces `held`: the greater number wins; without numbers, whoever speaks later."""
+    """Tell whether `said` replaces `held`: the greater number wins; without numbers, whoever speaks later.
+
+    Of equal numbers a deletion wins, else whoever speaks later.
+    """
     if held is None or said.step.source == UPLOADS:
         return True
+    if said.step.ordered:
+        return ((said.step.version or 0), said.deleted) >= ((held.step.version or 0), held.deleted)
     return (said.step.version or 0) > (held.step.version or 0)

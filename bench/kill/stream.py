@@ -61,6 +61,8 @@ class Step:
     authors: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
     canary: str = ""
+    ordered: bool = False
+    """Numbers of its document are said more than once, with other texts: of equal ones the later counts."""
     reason: str = ""
     """For poison: the reason of its dead letter."""
     body: bytes = b""
@@ -73,7 +75,19 @@ class Step:
     @property
     def chain(self) -> tuple[str, str] | None:
         """Steps of one chain are said one after the other; None for what may overtake."""
-        return None if self.way is Way.HOOK else (self.workspace, self.external_id)
+        if self.way is Way.HOOK and not self.ordered:
+            return None
+        return self.workspace, f"{self.source}/{self.external_id}"
+
+    @property
+    def words(self) -> tuple[object, ...]:
+        """What it says of its document: one that says what the newest says may be left out."""
+        return (self.kind, self.version, self.title, self.text, self.authors, self.links)
+
+    @property
+    def exact_version(self) -> int | None:
+        """The version that its document must have; None where the log decides."""
+        return None if self.ordered else self.version
 
 
 @dataclass(slots=True)
@@ -98,6 +112,12 @@ class Shape:
     empty: int = 2
     upload: int = 16
     remove: int = 3
+    twin: int = 5
+    """A number that was said before, now and then with a text of before it or as a deletion."""
+    back: int = 2
+    """An upload of what the document was before."""
+    flood: int = 10
+    """Uploads of one workspace, one behind the other."""
     new: int = 40
     """Of the creates and updates: creates."""
 
@@ -114,10 +134,14 @@ class Stream:
         self._past: dict[tuple[str, str], list[Past]] = {}
         self._said: list[Step] = []
         self._states: dict[tuple[str, str, str, int], Step] = {}
+        self._twins: list[list[Step]] = []
+        self._uploads: dict[tuple[str, str], list[Step]] = {}
+        self._flood = range(0)
 
     def steps(self, count: int) -> list[Step]:
         """Return `count` steps in the order in which they are to be said."""
         placed = []
+        self._flood = range(count // 3, count // 3 + count * self._shape.flood // 100)
         for number in range(count):
             step = self._next(number)
             self._said.append(step)
@@ -126,8 +150,12 @@ class Stream:
         return [step for _, step in sorted(placed, key=lambda pair: pair[0])]
 
     def _next(self, number: int) -> Step:
+        if number in self._flood:
+            return self._upload(number, self._workspaces[0])
         shape, roll = self._shape, self._random.uniform(0, 100)
         ways = (
+            (shape.twin, self._twin),
+            (shape.back, self._back),
             (shape.repeat, self._repetition),
             (shape.echo, self._echo),
             (shape.poison, self._poison),
@@ -254,11 +282,42 @@ class Stream:
         step = self._blank(number, self._place())
         return replace(step, kind=Kind.EMPTY, body=orjson.dumps({"id": f"empty-{number}", "note": "no text at all"}))
 
-    def _upload(self, number: int) -> Step:
-        place = (self._random.choice(self._workspaces), UPLOADS)
+    def _twin(self, number: int) -> Step:
+        """Say a document whose sender does not keep its numbers apart."""
+        if not self._twins or self._random.random() < 0.2:
+            self._twins.append([])
+        said = self._random.choice(self._twins)
+        place = (said[0].workspace, said[0].source) if said else self._place()
+        name = said[0].external_id if said else f"twin-{len(self._twins):05}"
+        version = (said[-1].version or 0) + (self._random.random() < 0.3) if said else 1
+        texts = [step for step in said if step.kind is Kind.UPSERT]
+        step = replace(self._described(self._blank(number, place), name, version), ordered=True)
+        roll = self._random.random()
+        if roll < 0.3 and texts:
+            known = self._random.choice(texts)
+            step = replace(known, number=number, delivery=step.delivery, version=version)
+        elif roll < 0.4:
+            step = replace(
+                self._blank(number, place), kind=Kind.DELETE, external_id=name, version=version, ordered=True
+            )
+        said.append(replace(step, body=self._said_as_json(step)))
+        return said[-1]
+
+    def _upload(self, number: int, workspace: str = "") -> Step:
+        place = (workspace or self._random.choice(self._workspaces), UPLOADS)
         external_id, past = self._document(place, self._shape.new)
         past.alive = True
-        return self._described(self._blank(number, place, Way.UPLOAD), f"{external_id}.md", None)
+        step = self._described(self._blank(number, place, Way.UPLOAD), f"{external_id}.md", None)
+        self._uploads.setdefault((place[0], step.external_id), []).append(step)
+        return step
+
+    def _back(self, number: int) -> Step | None:
+        """Upload what a document was before, or is."""
+        if not self._uploads:
+            return None
+        known = self._random.choice(self._random.choice(list(self._uploads.values())))
+        self._past[known.workspace, UPLOADS][int(known.external_id[4:9]) - 1].alive = True
+        return replace(known, number=number, delivery=f"{self._tag}-{number}")
 
     def _removal(self, number: int) -> Step | None:
         place = (self._random.choice(self._workspaces), UPLOADS)

@@ -42,7 +42,7 @@ async def _documents(pool: Pool, world: World, findings: Findings) -> dict[UUID,
             findings.add(Fault.LOST, SINK, f"document {document_id} ({wanted.step.external_id})")
             continue
         # Without a number of the sender's own the log decides; then the text tells which state it is.
-        version = wanted.step.version or row["version"]
+        version = wanted.step.exact_version or row["version"]
         heads[document_id] = Head(version, wanted.deleted)
         if row["workspace"] != wanted.workspace:
             findings.add(Fault.CROSSED, SINK, f"document {document_id} stands in {row['workspace']}")

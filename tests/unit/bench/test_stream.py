@@ -40,13 +40,30 @@ def test_versions_come_out_of_order_and_each_number_means_one_state() -> None:
     states = defaultdict(set)
     late = 0
     for step in steps(2_000):
-        if step.version is not None and step.external_id:
+        if step.exact_version is not None and step.external_id:
             document = (step.workspace, step.source, step.external_id)
             late += step.version < newest.get(document, 0)
             newest[document] = max(step.version, newest.get(document, 0))
             states[(*document, step.version)].add((step.kind, step.text))
     assert late > 50
     assert {len(each) for each in states.values()} == {1}
+
+
+def test_numbers_are_said_again_with_other_texts_and_texts_go_back() -> None:
+    texts: defaultdict[tuple[str, str, str, int | None], list[str]] = defaultdict(list)
+    words: defaultdict[tuple[str, str, str], list[tuple[str, str]]] = defaultdict(list)
+    for step in events(steps(2_000)):
+        document = (step.workspace, step.source, step.external_id)
+        if step.ordered and step.kind is Kind.UPSERT:
+            texts[(*document, step.version)].append(step.text)
+        if step.kind is Kind.UPSERT and step.chain:
+            words[document].append((step.title, step.text))
+    assert any(len(set(each)) > 1 for each in texts.values())
+    assert any(a == c != b for each in words.values() for a, b, c in zip(each, each[1:], each[2:], strict=False))
+    runs = "".join(
+        "u" if step.way is Way.UPLOAD else "-" for step in sorted(steps(2_000), key=lambda each: each.number)
+    )
+    assert "u" * 150 in runs, "a flood"
 
 
 def test_steps_of_a_chain_keep_their_order() -> None:
