@@ -1,7 +1,14 @@
 import random
+from uuid import UUID
 
-from bench.kill.stream import Kind
+from bench.kill.stream import Kind, Step, Way
+from schemas.event import now
+from schemas.ids import document_id, event_id
+from schemas.raw import RawEvent
 from tests.unit.bench.worlds import SOURCES, WORKSPACES, hook, steps, upload, world
+from workers.normalizer.decide import Held, Verdict, decide
+from workers.normalizer.normalize import normalize
+from workers.normalizer.parse.parsed import Limits, Parsed
 
 
 def test_the_greatest_number_wins_whatever_came_when() -> None:
@@ -65,3 +72,45 @@ def test_only_what_a_newer_state_overtakes_may_be_left_out() -> None:
     made = world(hook(0, 5), hook(1, 9), hook(2, 7), hook(3, 9), upload(4), upload(5))
     left_out = [made.overtaken(ended) for ended in made.events.values()]
     assert left_out == [True, False, True, False, True, False]
+
+
+def raw_event(step: Step, held: Held | None) -> RawEvent:
+    """Return the event that the gateway makes of a step; `held` is what a user who deletes has seen."""
+    uploaded = step.way is not Way.HOOK
+    return RawEvent(
+        workspace=step.workspace,
+        event_id=event_id(step.workspace, SOURCES[step.workspace, step.source], step.delivery),
+        source=SOURCES[step.workspace, step.source],
+        connector="files" if uploaded else "generic",
+        operation="delete" if step.way is Way.REMOVE else "put",
+        delivery=step.delivery,
+        subject=step.external_id,
+        received_at=now(),
+        content_type="text/markdown" if uploaded else "application/json",
+        attributes={"title": step.title} if uploaded else {},
+        body=step.text.encode() if uploaded else step.body,
+        after_version=held.version if held and step.way is Way.REMOVE else None,
+    )
+
+
+def test_the_gate_ends_where_the_model_ends() -> None:
+    """The whole stream in one partition, each event once: every document's last word is the model's."""
+    stream = [step for step in steps(3_000) if step.kind in {Kind.UPSERT, Kind.DELETE}]
+    made = world(*stream)
+    held: dict[UUID, Held] = {}
+    words: dict[UUID, tuple[int, str]] = {}
+    seen = set()
+    for offset, step in enumerate(step for step in stream if step.event not in seen and not seen.add(step.event)):
+        identity = document_id(step.workspace, SOURCES[step.workspace, step.source], step.external_id)
+        event = raw_event(step, held.get(identity))
+        parsed = Parsed(step.text, "markdown") if step.way is Way.UPLOAD else None
+        (state,) = normalize(event, offset, parsed, Limits())  # type: ignore[misc]
+        decision = decide(state, (0, offset), held.get(identity))
+        held[identity] = decision.held
+        if decision.verdict in {Verdict.PUBLISH, Verdict.AGAIN}:
+            words[identity] = (decision.version, state.version.text)
+    assert {identity: text for identity, (_, text) in words.items()} == {
+        identity: each.step.text for identity, each in made.documents.items()
+    }
+    exact = {identity: each.step.exact_version for identity, each in made.documents.items()}
+    assert all(words[identity][0] == version for identity, version in exact.items() if version is not None)
