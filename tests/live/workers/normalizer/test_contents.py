@@ -1,6 +1,8 @@
 """What stands in a removed thing goes with it, in any order of arrival, against the real tables."""
 
 import asyncio
+import itertools
+import random
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,7 +16,7 @@ from schemas.ids import document_id
 from schemas.raw import RawEvent
 from schemas.receipts import Receipt
 from tests.deliveries import delivery, said_by
-from tests.unit.workers.normalizer.arrivals import raw
+from tests.unit.workers.normalizer.arrivals import github, raw
 from topics.catalogue import DOCUMENTS
 from workers.normalizer import contents
 from workers.normalizer.contents import Sweep, hide, pages
@@ -297,3 +299,98 @@ async def test_children_and_removal_at_once(tools: Tools, folder: str) -> None:
 async def test_a_sweep_of_nothing(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
     sweep = Sweep(UUID(int=5), UUID(int=5), 9)
     assert [page async for page in pages(pool, sweep, raw("generic"))] == []
+
+
+async def test_any_order_with_repetitions_ends_the_same(tools: Tools) -> None:
+    """A thing and what stands in it, at two depths, with equal numbers, other texts and deletions of their own."""
+    chance = random.Random(14)
+    for _ in range(25):
+        folder = f"folder-{uuid4().hex}"
+        logs = [Log(tools, partition) for partition in range(3)]
+        inner, leaf, other = f"{folder}/inner", f"{folder}/leaf", f"{folder}-other"
+        events = [
+            logs[0].delivery(folder, version=1),
+            logs[0].delivery(folder, version=2, text="another text"),
+            logs[0].delivery(folder, version=5, deleted=True),
+            logs[1].delivery(inner, parent=folder, version=3),
+            logs[1].delivery(inner, parent=folder, version=3, text="another text"),
+            logs[2].delivery(leaf, parents=[folder, inner], version=7, text="A"),
+            logs[2].delivery(leaf, parents=[folder, inner], version=8, text="B"),
+            logs[2].delivery(leaf, parents=[folder, inner], version=9, text="A"),
+            logs[2].delivery(other, version=1, text="stays, at first so"),
+            logs[2].delivery(other, version=1, text="stays"),
+        ]
+        order = [*events, *chance.sample(events, 4)]
+        chance.shuffle(order)
+        told = Log(tools)
+        while order:
+            batch = [order.pop() for _ in range(min(len(order), chance.randint(1, 4)))]
+            await told.handle(batch)
+        assert told.present() == {other: "stays"}
+        before = len(told.records)
+        for event in events:
+            await told.handle([event])
+        assert told.present() == {other: "stays"}, "a replay ends the same"
+        words: dict[str, DocumentVersion] = {each.external_id: each for each in told.records[before:]}
+        assert all(each.operation == "delete" for name, each in words.items() if name != other)
+
+
+async def test_a_deleted_issue_takes_its_comments_along(tools: Tools) -> None:
+    """GitHub says one thing of all of them, in any order; a repository that goes says nothing of its issues either."""
+    for order in itertools.permutations(range(3)):
+        log = Log(tools)
+        number = uuid4().int % 10**9
+        repository = {"id": number, "full_name": "lower-weir/ops"}
+
+        def issue(at: str, number: int = number) -> dict[str, Any]:
+            return {
+                "id": number,
+                "number": 77,
+                "title": "Gate",
+                "body": "bravotine",
+                "updated_at": at,
+                "created_at": at,
+            }
+
+        comment = {"id": number, "body": "It is xantrofile-77.", "updated_at": "2031-02-03T08:05:00Z"}
+        told: list[tuple[str, dict[str, Any]]] = [
+            ("issues", {"action": "opened", "issue": issue("2031-02-03T08:00:00Z")}),
+            ("issue_comment", {"action": "created", "issue": issue("2031-02-03T08:05:00Z"), "comment": comment}),
+            ("issues", {"action": "deleted", "issue": issue("2031-02-03T08:10:00Z")}),
+        ]
+        for at in order:
+            event, body = told[at]
+            arrived = github(event, {**body, "repository": repository}, delivery=uuid4().hex)
+            await log.handle([delivery(arrived, offset=at, partition=at % 2)])
+        assert log.present() == {}, order
+        opened = {
+            "action": "opened",
+            "repository": repository,
+            "issue": {**issue("2031-02-03T09:00:00Z"), "id": number + 1},
+        }
+        await log.handle([delivery(github("issues", opened, delivery=uuid4().hex), offset=10)])
+        assert len(log.present()) == 1
+        gone = {"action": "deleted", "repository": {**repository, "updated_at": "2031-02-03T10:00:00Z"}}
+        await log.handle([delivery(github("repository", gone, delivery=uuid4().hex), offset=11, partition=3)])
+        assert log.present() == {}
+
+
+async def test_a_repository_that_becomes_private_goes_on_with_what_comes_later(log: Log) -> None:
+    number = uuid4().int % 10**9
+    repository = {"id": number, "full_name": "lower-weir/ops", "updated_at": "2031-02-03T10:00:00Z"}
+
+    async def say(event: str, **body: Any) -> None:
+        log.at += 1
+        arrived = github(event, {"repository": repository, **body}, delivery=uuid4().hex)
+        await log.handle([delivery(arrived, offset=log.at)])
+
+    def issue(identity: int, at: str) -> dict[str, Any]:
+        return {"id": identity, "number": 1, "title": "t", "body": at, "updated_at": at, "created_at": at}
+
+    await say("issues", action="opened", issue=issue(number, "2031-02-03T09:00:00Z"))
+    await say("repository", action="privatized")
+    assert log.present() == {}
+    await say("issues", action="opened", issue=issue(number + 1, "2031-02-03T09:30:00Z"))
+    assert log.present() == {}, "a late one of what was public"
+    await say("issues", action="opened", issue=issue(number + 2, "2031-02-03T11:00:00Z"))
+    assert list(log.present().values()) == ["2031-02-03T11:00:00Z"]

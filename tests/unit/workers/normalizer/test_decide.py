@@ -1,4 +1,4 @@
-"""Whatever a source says, in any order of arrival: each version has one text, and every sink ends at the newest."""
+"""Whatever a source says, in whatever order: one text for each version, and every sink ends at the newest state."""
 
 from dataclasses import dataclass, field
 

@@ -186,19 +186,9 @@ _THERE = frozenset({"created", "publicized", "unarchived", "transferred"})
 def repository(payload: Payload) -> Drafts:
     """Map event `repository`: what the repository says of itself, and what becomes of all that stands in it."""
     subject = present(payload.repository, "repository")
-    external_id = f"repository:{subject.id}"
-    # `updated_at` is that of the repository's description; a push moves only the other one.
-    gone = Draft(external_id, "repository", revision=revised(subject.updated_at, subject.pushed_at), deleted=True)
-    if payload.action == "deleted":
-        return (replace(gone, contents=Contents.REMOVED),)
-    if payload.action == "privatized":
-        # What was public must not be told on; what the team sends from now on, it sends of a private repository.
-        return (replace(gone, final=False, contents=Contents.REMOVED_UP_TO_NOW),)
     there = Contents.OPEN if payload.action in _THERE else Contents.UNTOUCHED
-    if not subject.description.strip():
-        if payload.action == "edited" or there is Contents.OPEN:
-            return (replace(gone, final=False, revision=revised(subject.updated_at), contents=there),)
-        return NotADocument("a repository without a description")
+    if payload.action in {"deleted", "privatized"} or not subject.description.strip():
+        return _unspoken(payload.action, subject, there)
     stated = Statements(payload)
     stated.state(THIS, "DESCRIBES", stated.repository_key)
     for topic in subject.topics:
@@ -206,7 +196,7 @@ def repository(payload: Payload) -> Drafts:
     stated.mentioned(stated.repository_key, subject.description)
     return (
         Draft(
-            external_id,
+            f"repository:{subject.id}",
             "repository",
             title=subject.full_name,
             text=subject.description,
@@ -229,6 +219,21 @@ def repository(payload: Payload) -> Drafts:
             contents=there,
         ),
     )
+
+
+def _unspoken(action: str, subject: Repository, there: Contents) -> Drafts:
+    """Return what becomes of a repository that says nothing of itself (any more)."""
+    # `updated_at` is that of the repository's description; a push moves only the other one.
+    revision = revised(subject.updated_at, subject.pushed_at)
+    gone = Draft(f"repository:{subject.id}", "repository", revision=revision, deleted=True)
+    if action == "deleted":
+        return (replace(gone, contents=Contents.REMOVED),)
+    if action == "privatized":
+        # What was public must not be told on; what the team sends from now on, it sends of a private repository.
+        return (replace(gone, final=False, contents=Contents.REMOVED_UP_TO_NOW),)
+    if action == "edited" or there is Contents.OPEN:
+        return (replace(gone, final=False, revision=revised(subject.updated_at), contents=there),)
+    return NotADocument("a repository without a description")
 
 
 def installation(payload: Payload) -> Drafts:
