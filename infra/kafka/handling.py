@@ -9,7 +9,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from time import monotonic, perf_counter
@@ -25,7 +25,7 @@ from infra.kafka.outcomes import Ceiling, Dead, Retry, judge
 from infra.kafka.producer import Publisher
 from infra.kafka.retry import Backoff
 from infra.kafka.spans import consuming
-from infra.kafka.worker import Delivery, Outgoing, Subscription
+from infra.kafka.worker import Delivery, Outgoing, Slices, Subscription
 from infra.objects.store import ObjectStore
 from infra.telemetry.logs import logger
 from infra.telemetry.metrics import Metric, count, observe
@@ -146,16 +146,28 @@ class Handling(Generic[Tools]):
             if failpoints.ARMED:
                 await failpoints.reach(Point.BEFORE_EFFECTS, self._worker)
             outgoing = await subscription.handler(deliveries, self._tools)
-            if failpoints.ARMED:
-                await failpoints.reach(Point.AFTER_EFFECTS, self._worker)
             if isinstance(outgoing, AsyncIterator):
-                async for part in outgoing:
-                    await self._publish(part, traces)
+                await self._publish_parts(outgoing, traces)
             else:
+                if failpoints.ARMED:
+                    await failpoints.reach(Point.AFTER_EFFECTS, self._worker)
                 await self._publish(list(outgoing), traces)
             if failpoints.ARMED:
                 await failpoints.reach(Point.AFTER_PUBLISH, self._worker)
         observe(Metric.HANDLE_SECONDS, perf_counter() - started, self._worker, subscription.topic.name)
+
+    async def _publish_parts(self, parts: Slices, traces: Mapping[UUID, dict[str, str]]) -> None:
+        reached = False
+        try:
+            async for part in parts:
+                if failpoints.ARMED and not reached:
+                    await failpoints.reach(Point.AFTER_EFFECTS, self._worker)
+                reached = True
+                await self._publish(part, traces)
+        finally:
+            # Now, and not when its error is forgotten: others may wait for what the handler holds.
+            if isinstance(parts, AsyncGenerator):
+                await parts.aclose()
 
     async def _publish(self, outgoing: Sequence[Outgoing], traces: Mapping[UUID, dict[str, str]]) -> None:
         if not outgoing:
