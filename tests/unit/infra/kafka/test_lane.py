@@ -16,7 +16,7 @@ from infra.kafka.outcomes import HANDLER_ATTEMPTS, Ceiling, CeilingReached
 from infra.kafka.producer import Publisher
 from infra.kafka.retry import Backoff
 from infra.kafka.waiting import waiting
-from infra.kafka.worker import Delivery, Each, Micro, Outgoing, Subscription
+from infra.kafka.worker import Delivery, Each, Micro, Outgoing, Slices, Subscription
 from infra.objects.store import ObjectStore
 from infra.queueing.shares import BULK_BYTES, Deletions
 from infra.telemetry.metrics import REGISTRY
@@ -489,3 +489,30 @@ async def test_a_record_that_cannot_be_decoded_is_sorted_too(tmp_path: Path) -> 
     await eventually(lambda: bench.lane.progress.committable == 1)
     assert bench.lane.failure is None
     await bench.lane.close(1)
+
+
+async def test_a_handler_that_publishes_in_parts_ends_before_its_failure_is_waited_for(tmp_path: Path) -> None:
+    """What it holds (a place in a queue, a lock) would else be held until the dependency is back."""
+    bench = Bench(tmp_path, Micro())
+    begun, ended = [], []
+
+    async def parts(deliveries: Sequence[Delivery[RawEvent]], tools: None) -> Slices:
+        async def told() -> Slices:
+            begun.append(len(begun))
+            try:
+                yield [Outgoing(RAW_EVENTS, each.body, cause=each) for each in deliveries]
+            finally:
+                ended.append(len(ended))
+
+        return told()
+
+    bench.handling._backoff = Backoff(3_600, 3_600)
+    lane = Lane(PARTITION, Subscription(RAW_EVENTS, Micro(), parts), bench.handling)
+    bench.publisher.down = True
+    bench.lane, first = lane, bench.lane
+    await bench.offer("a")
+    await eventually(lambda: begun == [0])
+    await eventually(lambda: ended == [0])
+    assert lane.held == 1
+    await lane.close(1)
+    await first.close(1)
