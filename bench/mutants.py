@@ -64,8 +64,8 @@ def _delivery() -> Iterator[Mutation]:
         (
             Change(
                 "infra/kafka/lane.py",
-                "await self._handling.settle(batch, self._subscription)",
-                "self._early = asyncio.create_task(self._handling.settle(batch, self._subscription))",
+                "await self._handling.settle(records, self._subscription)",
+                "self._early = asyncio.create_task(self._handling.settle(records, self._subscription))",
             ),
         ),
         (NOT_COMMITTED,),

@@ -27,6 +27,11 @@ class Admission:
         self._own = OwnRates(rate)
         self._away_until = 0.0
 
+    @property
+    def most(self) -> int:
+        """Events of a workspace that can be let in at once."""
+        return self._rate.limit.amount
+
     async def admit(self, workspace: str, count: int = 1) -> None:
         """Count `count` events of `workspace`, all or none. Raises Problem(TOO_MANY_EVENTS)."""
         wait_s = await self._take(workspace, count) if count else 0

@@ -14,7 +14,7 @@ from gateway.auth import NEEDS_KEY, Caller
 from gateway.connections import Connections, Held
 from gateway.documenting import ACCEPTING, AUTHENTICATED, inlined, problems
 from gateway.failures import problem_of
-from gateway.problems import Code, FieldFault, Problem
+from gateway.problems import Code, FieldFault, Problem, invalid_field
 from gateway.routes.documents import IdempotencyKey, event_of, source_of
 from gateway.uploads import JSON, LINES, MAX_BATCH, BatchDocument, batched, read_batch
 from infra.errors import Permanent, Transient
@@ -94,6 +94,9 @@ async def put_documents(
     """Take in up to 500 texts. 202: the log holds them all; 207: `items` tells which it does not hold, and why."""
     await held.admission.admit(caller.workspace)
     items = await read_batch(request)
+    if len(items) > held.admission.most:
+        # Else it would be told to come again for ever.
+        raise invalid_field("/documents", f"{held.admission.most} documents are taken at once here, not {len(items)}")
     # Counted one by one, taken together: a batch over the rate is refused whole, and may come again as it is.
     await held.admission.admit(caller.workspace, len(items) - 1)
     async with held.uploads:
@@ -109,11 +112,13 @@ async def _accepted(held: Connections, workspace: str, items: list[Any], key: st
     """Put all on the log: documents beside each other, states of the same document one after the other."""
     shown: dict[int, BatchItem] = {}
     waiting: dict[tuple[str, str], list[tuple[int, RawEvent]]] = {}
+    known: dict[UUID, RawEvent] = {}
     for index, item in enumerate(items):
         try:
             upload, own = batched(item, index)
             source = await source_of(held, workspace, upload.description.source)
             event = await event_of(upload, source, own or (f"{key}/{index}" if key else str(uuid4())))
+            _check_same(event, known.setdefault(event.event_id, event), index)
         except (Problem, Transient) as error:
             shown[index] = _refused(index, error)
             continue
@@ -125,6 +130,13 @@ async def _accepted(held: Connections, workspace: str, items: list[Any], key: st
 
     await asyncio.gather(*(put(states) for states in waiting.values()))
     return [shown[index] for index in range(len(items))]
+
+
+def _check_same(event: RawEvent, first: RawEvent, index: int) -> None:
+    """Raise Problem if two documents go by one key: the second would be taken for the first, delivered again."""
+    if (event.subject, event.body) != (first.subject, first.body):
+        detail = "another document of this batch goes by the same key"
+        raise invalid_field(f"/documents/{index}/idempotency_key", detail)
 
 
 async def _put(held: Connections, index: int, event: RawEvent) -> BatchItem:

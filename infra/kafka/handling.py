@@ -9,7 +9,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from time import monotonic, perf_counter
@@ -18,14 +18,14 @@ from uuid import UUID
 
 from infra.errors import Transient
 from infra.kafka import failpoints
-from infra.kafka.codec import Record, decode, new_envelope
+from infra.kafka.codec import Record, decode, new_envelope, sorting
 from infra.kafka.dead_letters import buried_by_another, letter_for
 from infra.kafka.failpoints import Point
-from infra.kafka.outcomes import Dead, Retry, judge
+from infra.kafka.outcomes import Ceiling, Dead, Retry, judge
 from infra.kafka.producer import Publisher
 from infra.kafka.retry import Backoff
 from infra.kafka.spans import consuming
-from infra.kafka.worker import Delivery, Outgoing, Subscription
+from infra.kafka.worker import Delivery, Outgoing, Slices, Subscription
 from infra.objects.store import ObjectStore
 from infra.telemetry.logs import logger
 from infra.telemetry.metrics import Metric, count, observe
@@ -41,31 +41,8 @@ SAID_EVERY_S = 1.0
 """Thousands of records may wait for one dependency at once: a line each would bury what else happens."""
 
 
-class CeilingReached(Exception):  # noqa: N818 - an event, as its handler reads it
-    """Too many records in a row were dead-lettered: the fault is not in the records. Stops the partition."""
-
-
 class Stopping(Exception):  # noqa: N818 - an event, as its handler reads it
     """The partition is being given up while its records wait for a dependency."""
-
-
-class Ceiling:
-    """Counts dead letters in a row, and stops a consumer that would drain its topic into `dead.letters`."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._in_a_row = 0
-
-    def dead(self) -> None:
-        """Count a dead letter. Raises CeilingReached beyond the limit."""
-        self._in_a_row += 1
-        if self._in_a_row > self._limit:
-            raise CeilingReached(f"{self._in_a_row} records in a row would be dead letters (limit {self._limit})")
-
-    def done(self, records: int) -> None:
-        """Count successes."""
-        if records:
-            self._in_a_row = 0
 
 
 class Handling(Generic[Tools]):
@@ -97,8 +74,11 @@ class Handling(Generic[Tools]):
     async def settle(self, records: Sequence[Record], subscription: Subscription[Tools]) -> None:
         """Return when every record is finished: its effects, publications or dead letter are durable.
 
-        Raises CeilingReached and Stopping; nothing else but cancellation ends it early.
+        The records are of one workspace. Raises WorkspaceStopped, CeilingReached and Stopping; nothing else but
+        cancellation ends it early.
         """
+        for record in records[:1]:
+            self._ceiling.check(_workspace(record))
         pairs: list[Pair] = []
         for record in records:
             delivery = await self._decoded(record, subscription)
@@ -120,7 +100,7 @@ class Handling(Generic[Tools]):
                 outcome = judge(error, attempt, self._backoff)
                 if isinstance(outcome, Dead):
                     if buried_by_another(self._worker, subscription.topic, outcome.reason):
-                        self._ceiling.dead()
+                        self._ceiling.dead(_workspace(record))
                         count(Metric.RECORDS_TOTAL, self._worker, record.topic, "skipped")
                     else:
                         await self._bury(record, outcome, attempt, first_at, None)
@@ -155,7 +135,7 @@ class Handling(Generic[Tools]):
                     return
                 await self._wait(outcome, error)
             else:
-                self._ceiling.done(len(pairs))
+                self._ceiling.done()
                 count(Metric.RECORDS_TOTAL, self._worker, topic, "done", by=len(pairs))
                 return
 
@@ -166,16 +146,28 @@ class Handling(Generic[Tools]):
             if failpoints.ARMED:
                 await failpoints.reach(Point.BEFORE_EFFECTS, self._worker)
             outgoing = await subscription.handler(deliveries, self._tools)
-            if failpoints.ARMED:
-                await failpoints.reach(Point.AFTER_EFFECTS, self._worker)
             if isinstance(outgoing, AsyncIterator):
-                async for part in outgoing:
-                    await self._publish(part, traces)
+                await self._publish_parts(outgoing, traces)
             else:
+                if failpoints.ARMED:
+                    await failpoints.reach(Point.AFTER_EFFECTS, self._worker)
                 await self._publish(list(outgoing), traces)
             if failpoints.ARMED:
                 await failpoints.reach(Point.AFTER_PUBLISH, self._worker)
         observe(Metric.HANDLE_SECONDS, perf_counter() - started, self._worker, subscription.topic.name)
+
+    async def _publish_parts(self, parts: Slices, traces: Mapping[UUID, dict[str, str]]) -> None:
+        reached = False
+        try:
+            async for part in parts:
+                if failpoints.ARMED and not reached:
+                    await failpoints.reach(Point.AFTER_EFFECTS, self._worker)
+                reached = True
+                await self._publish(part, traces)
+        finally:
+            # Now, and not when its error is forgotten: others may wait for what the handler holds.
+            if isinstance(parts, AsyncGenerator):
+                await parts.aclose()
 
     async def _publish(self, outgoing: Sequence[Outgoing], traces: Mapping[UUID, dict[str, str]]) -> None:
         if not outgoing:
@@ -201,7 +193,7 @@ class Handling(Generic[Tools]):
         await self._publisher.send(records)
 
     async def _bury(self, record: Record, dead: Dead, attempts: int, first_at: datetime, body: Event | None) -> None:
-        self._ceiling.dead()
+        self._ceiling.dead(_workspace(record))
         count(Metric.DEAD_LETTERS_TOTAL, self._worker, record.topic, dead.reason)
         count(Metric.RECORDS_TOTAL, self._worker, record.topic, "dead")
         coordinates = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
@@ -273,3 +265,8 @@ class Handling(Generic[Tools]):
                 workspace=delivery.envelope.workspace,
                 exc_info=error,
             )
+
+
+def _workspace(record: Record) -> bytes:
+    workspace, _, _ = sorting(record)
+    return workspace

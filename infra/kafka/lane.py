@@ -14,16 +14,21 @@ from aiokafka import TopicPartition
 
 from infra.kafka.codec import Record, body_bytes, sorting
 from infra.kafka.handling import Handling, Stopping
+from infra.kafka.outcomes import CeilingReached, WorkspaceStopped
 from infra.kafka.progress import Progress
 from infra.kafka.waiting import Waiting, enter
 from infra.kafka.worker import Each, Micro, Subscription
 from infra.queueing.shares import Batch, Deletions, Entry, Shares
+from infra.telemetry.logs import logger
 
 Tools = TypeVar("Tools")
+log = logger(__name__)
 
 
 OVERHEAD = 2_500
 """Bytes that a fetched record takes besides key and value: mostly its dozen headers as Python objects (measured)."""
+READ_PAST = 100_000
+"""Records taken up behind one of a stopped workspace that are remembered, about 10 MB; then the partition stops too."""
 _AT_ONCE = 16
 """Records taken up before the loop is left to others: decoding a thousand prompts alone would hold it for 0.1 s."""
 
@@ -52,10 +57,14 @@ class Lane(Generic[Tools]):
         self._batched = isinstance(mode, Micro)
         self._held_records = 0
         self._held_bytes = 0
+        self._committable: int | None = None
+        """As it was when records were let go last."""
         self._arrived = asyncio.Event()
         self._closing = False
         self._advanced_at = monotonic()
         self._next: int | None = None
+        self.reads_past: bool = False
+        """Whether records of a stopped workspace stay behind, uncommitted, to be delivered again after a restart."""
         self._task = asyncio.create_task(self._run(), name=f"lane {partition.topic}-{partition.partition}")
 
     @property
@@ -144,10 +153,9 @@ class Lane(Generic[Tools]):
         fetching = taken.size - sum(map(_fetched, batch))
         self._held_bytes += fetching
         try:
-            await self._handling.settle(batch, self._subscription)
+            await self._settle(batch)
         finally:
             self._held_bytes -= fetching
-        self._finish(batch)
         self._shares.done(taken)
         self._arrived.set()
 
@@ -175,8 +183,7 @@ class Lane(Generic[Tools]):
         if earlier is not None:
             # Records of one key stay in order, whatever the concurrency.
             await asyncio.wait([earlier])
-        await self._handling.settle([record], self._subscription)
-        self._finish([record])
+        await self._settle([record])
 
     async def _something(self) -> bool:
         """Wait for a record; False when the lane closes."""
@@ -189,11 +196,26 @@ class Lane(Generic[Tools]):
         # A long queue stands behind few answers at once: as long as turns are given, the partition is not stuck.
         self._advanced_at = monotonic()
 
-    def _finish(self, records: Sequence[Record]) -> None:
-        before = self.progress.committable
-        self.progress.finish_all([record.offset for record in records])
-        if self.progress.committable != before:
+    async def _settle(self, records: Sequence[Record]) -> None:
+        """Finish the records, or let them go unfinished. Raises as `Handling.settle`, but for a stopped workspace."""
+        try:
+            await self._handling.settle(records, self._subscription)
+        except WorkspaceStopped as stopped:
+            if not self.reads_past:
+                where = f"{self.partition.topic}-{self.partition.partition}"
+                log.warning("reading past a workspace", partition=where, offset=records[0].offset, stopped=str(stopped))
+            self.reads_past = True
+        else:
+            self.progress.finish_all([record.offset for record in records])
+        self._let_go(records)
+        if self.reads_past and self.progress.started > READ_PAST:
+            raise CeilingReached(f"{self.progress.started} records stand behind one of a stopped workspace")
+
+    def _let_go(self, records: Sequence[Record]) -> None:
+        # Behind a stopped workspace nothing is committed, and yet the others go on.
+        if self.reads_past or self.progress.committable != self._committable:
             self._advanced_at = monotonic()
+        self._committable = self.progress.committable
         self._held_records -= len(records)
         self._held_bytes -= sum(map(_fetched, records))
         self._finished(self.partition)

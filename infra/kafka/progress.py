@@ -22,6 +22,11 @@ class Progress:
         return self._committable
 
     @property
+    def started(self) -> int:
+        """How many started records are remembered: all from the first unfinished one on."""
+        return len(self._started)
+
+    @property
     def unfinished(self) -> int:
         """How many started records are not finished."""
         return len(self._started) - len(self._finished)

@@ -21,10 +21,11 @@ from infra.ending import end
 from infra.errors import Transient
 from infra.kafka import connection, failpoints, retention
 from infra.kafka.failpoints import Point
-from infra.kafka.handling import Ceiling, Handling
+from infra.kafka.handling import Handling
 from infra.kafka.intake import Intake
 from infra.kafka.lane import Lane
 from infra.kafka.membership import Membership
+from infra.kafka.outcomes import Ceiling
 from infra.kafka.producer import Publisher
 from infra.kafka.rebalance import Rebalance
 from infra.kafka.retry import Backoff
@@ -112,7 +113,7 @@ class Runtime(Generic[Tools]):
             faults.append("not in its consumer group yet")
         elif self._subscriptions and monotonic() - self._intake.polled_at > self._timing.stalled_after_s:
             faults.append(f"has not polled for {monotonic() - self._intake.polled_at:.0f} s")
-        return faults + self.stuck()
+        return faults + self._ceiling.faults() + self.stuck()
 
     def stuck(self) -> list[str]:
         """Return the partitions that make no progress although nothing is being waited for. For liveness."""
@@ -206,7 +207,7 @@ class Runtime(Generic[Tools]):
 
     def _report_failures(self) -> None:
         for lane in self._lanes.values():
-            if lane.failure is not None:
+            if lane.failure is not None or lane.reads_past:
                 gauge(Metric.PAUSED_PARTITIONS, 1, self.worker.name, "stopped")
 
     async def commit(self, partitions: Iterable[TopicPartition]) -> None:

@@ -36,7 +36,7 @@ class Metric(Enum):
     DEAD_LETTERS_TOTAL = Definition("counter", "records", "records dead-lettered", ("worker", "topic", "reason"))
     HANDLE_SECONDS = Definition("histogram", "seconds", "time of one handler call", ("worker", "topic"))
     IN_FLIGHT = Definition("gauge", "records", "records fetched and not yet finished", ("worker",))
-    PAUSED_PARTITIONS = Definition("gauge", "partitions", "partitions not read from, by cause", ("worker", "cause"))
+    PAUSED_PARTITIONS = Definition("gauge", "partitions", "partitions not fully read, by cause", ("worker", "cause"))
     LAG = Definition("gauge", "records", "records behind the end of the log", ("worker", "topic"))
     RECORDS_LOST_TOTAL = Definition("counter", "records", "records deleted before they were read", ("worker", "topic"))
     COMMITS_TOTAL = Definition("counter", "commits", "offset commits, by outcome", ("worker", "outcome"))

@@ -142,8 +142,7 @@ class _Hiding:
 
 def _enters(each: Passed) -> bool:
     """Tell whether it matters to a state what stands above it."""
-    spoken = each.shown or each.verdict is Verdict.HIDDEN
-    return spoken and bool(each.state.version.parents) and not each.state.deleted
+    return each.spoken and bool(each.state.version.parents) and not each.state.deleted
 
 
 def _last_hidden(events: Sequence[Sequence[Passed]], above: Mapping[UUID, tuple[UUID, int]]) -> dict[UUID, _Hiding]:

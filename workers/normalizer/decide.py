@@ -123,8 +123,10 @@ def decide(state: State, place: Place, held: Held | None) -> Decision:
     if place == held.place and same:
         return Decision(Verdict.HIDDEN if held.hidden_by else Verdict.AGAIN, held, held.version)
     if not _newer(number, state.deleted, place, held):
-        # Said before, and perhaps not published before its batch died: the same version cannot do harm.
-        repeated = same and not (state.deleted or state.numbered or held.hidden_by)
+        # Said before, and perhaps not published before its batch died: the same version cannot do harm. Under a number
+        # of its own too, if that is the newest: who said it again meanwhile has moved the place, and published nothing.
+        older = state.numbered and number < held.number
+        repeated = same and not (state.deleted or older or held.hidden_by)
         return Decision(Verdict.AGAIN if repeated else Verdict.SUPERSEDED, held, held.version)
     if same and not state.deleted and not held.hidden_by and not (state.numbered and number > held.number):
         # Of another partition nothing tells whether the earlier one has reached the log by now.

@@ -17,10 +17,11 @@ The row is written before the state is published, so that
 A row may stand before its record is in the log: what is older is then superseded by a state that is on its way. If the
 broker refuses that record for good, it is a dead letter, and the older state stays behind it: redrive it.
 
-What the row cannot see is the moment of publishing. A batch that has passed and is held up before its records reach the
-broker (a normalizer that sleeps, loses its partition, and wakes; two partitions within the same milliseconds) can be
-overtaken there by a newer state, and its older one is then the last word until a state of the document is said again.
-Only the log's own order could tell; the sinks of today hold the newest state all the same, by their own gates.
+What the row cannot see is the moment of publishing. Within one process `workers.normalizer.flights` keeps the order of
+the gate. Between two, a batch that has passed and is held up before its records reach the broker (a normalizer that
+sleeps, loses its partition, and wakes; two partitions within the same milliseconds) can be overtaken there by a newer
+state, and its older one is then the last word until a state of the document is said again. Only the log's own order
+could tell; the sinks of today hold the newest state all the same, by their own gates.
 """
 
 from collections.abc import Mapping, Sequence
@@ -95,6 +96,11 @@ class Passed:
     def shown(self) -> bool:
         """Whether it goes into topic `documents`."""
         return self.verdict in {Verdict.PUBLISH, Verdict.AGAIN}
+
+    @property
+    def spoken(self) -> bool:
+        """Whether it, or in its place a deletion, goes there."""
+        return self.shown or self.verdict is Verdict.HIDDEN
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from infra.queueing.slots import Meters, Slots
 from infra.settings import PostgresSettings, load
 from infra.telemetry.metrics import Metric
 from schemas.raw import RawEvent
+from workers.normalizer.flights import Flights
 from workers.normalizer.normalize import Outcome, normalize
 from workers.normalizer.sandbox import Sandbox
 from workers.normalizer.settings import NormalizerSettings
@@ -40,6 +41,7 @@ class Tools:
     read: dict[tuple[UUID, str], Outcome | Permanent] = field(default_factory=dict)
     """What is known of a batch in which one delivery failed: the runtime hands its deliveries over again one by one,
     and without this a document that hung its parser would hang it twice, and its neighbours be parsed twice."""
+    flights: Flights = field(default_factory=Flights)
 
     def __post_init__(self) -> None:
         # One workspace has all places but one: its slowest documents leave that to the others.

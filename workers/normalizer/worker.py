@@ -5,7 +5,8 @@ publishes  documents   one per document version that is not left out; after a de
            receipts    one per event: its documents, that it is none, or that it was seen before
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from uuid import UUID
 
 from infra.kafka.room import Limits
@@ -15,6 +16,7 @@ from schemas.raw import RawEvent
 from topics.catalogue import DOCUMENTS, RAW_EVENTS, RECEIPTS
 from workers.normalizer.announce import Said, announce_duplicate, announced, documents, receipt
 from workers.normalizer.contents import Sweep, hide, pages
+from workers.normalizer.flights import Flight
 from workers.normalizer.gate import let_through
 from workers.normalizer.inbox import first_seen
 from workers.normalizer.normalize import Outcome
@@ -30,18 +32,14 @@ Read = tuple[Delivery[RawEvent], Outcome]
 
 
 @worker.handles(RAW_EVENTS, batch=Micro(records=64, deletions=Deletions.OVERTAKE))
-async def normalise(deliveries: Sequence[Delivery[RawEvent]], tools: Tools) -> Iterable[Outgoing] | Slices:
+async def normalise(deliveries: Sequence[Delivery[RawEvent]], tools: Tools) -> Slices:
     """Read every delivery that is new and say what became of each."""
     new = await first_seen(tools.pool, deliveries)
     fresh = [delivery for delivery, is_new in zip(deliveries, new, strict=True) if is_new]
     repeated = [announce_duplicate(delivery) for delivery, is_new in zip(deliveries, new, strict=True) if not is_new]
     # Behind the reading: what cannot be read must not hold back what is older.
     outcomes = zip(fresh, await read_all(fresh, tools), strict=True)
-    first, *others = _cut(list(outcomes))
-    said, sweeps = await _say(first, tools)
-    if not others and not any(sweeps):
-        return [*(each for one in said for each in [*documents(one), receipt(one)]), *repeated]
-    return _in_turn(repeated, said, sweeps, others, tools)
+    return _in_turn(_cut(list(outcomes)), repeated, tools)
 
 
 def _cut(outcomes: Sequence[Read]) -> list[list[Read]]:
@@ -65,35 +63,40 @@ def _cut(outcomes: Sequence[Read]) -> list[list[Read]]:
     return [part for part in parts if part] or [[]]
 
 
-async def _say(outcomes: Sequence[Read], tools: Tools) -> tuple[list[Said], list[list[Sweep]]]:
+async def _say(outcomes: Sequence[Read], tools: Tools, flight: Flight) -> tuple[list[Said], list[list[Sweep]]]:
     places = [(delivery.origin.partition, delivery.origin.offset) for delivery, _ in outcomes]
     states = [() if isinstance(outcome, NotADocument) else outcome for _, outcome in outcomes]
     passed = await let_through(tools.pool, list(zip(places, states, strict=True)))
+    flight.take(each.document_id for event in passed for each in event if each.spoken)
     kept, sweeps = await hide(tools.pool, passed)
     silent = [outcome if isinstance(outcome, NotADocument) else None for _, outcome in outcomes]
     told = zip(outcomes, kept, silent, strict=True)
     return [Said(delivery, spoken, nothing) for (delivery, _), spoken, nothing in told], sweeps
 
 
-async def _in_turn(
-    repeated: list[Outgoing],
-    said: Sequence[Said],
-    sweeps: Sequence[Sequence[Sweep]],
-    others: Sequence[Sequence[Read]],
-    tools: Tools,
-) -> Slices:
+async def _in_turn(parts: Sequence[Sequence[Read]], repeated: Sequence[Outgoing], tools: Tools) -> Slices:
     """Yield the publications of each part of a batch; behind a removal those of all that goes with it."""
-    parts: Iterator[Sequence[Read]] = iter(others)
-    while True:
-        yield [each for one in said for each in documents(one)]
+    for at, part in enumerate(parts, start=1):
+        rest = repeated if at == len(parts) else ()
+        with tools.flights.one() as flight:
+            said, sweeps = await _say(part, tools, flight)
+            await flight.clear()
+            if not any(sweeps):
+                yield [*(each for one in said for each in [*documents(one), receipt(one)]), *rest]
+                continue
+            yield [each for one in said for each in documents(one)]
         for one, swept in zip(said, sweeps, strict=True):
             for sweep in swept:
-                async for deletions in pages(tools.pool, sweep, one.delivery.body):
-                    one.took(deletions)
-                    yield [each for deletion in deletions for each in announced(deletion, one.delivery)]
-        yield [receipt(one) for one in said]
-        following = next(parts, None)
-        if following is None:
-            yield repeated
-            return
-        said, sweeps = await _say(following, tools)
+                async with aclosing(_swept(one, sweep, tools)) as pages_told:
+                    async for told in pages_told:
+                        yield told
+        yield [*(receipt(one) for one in said), *rest]
+
+
+async def _swept(one: Said, sweep: Sweep, tools: Tools) -> AsyncGenerator[Sequence[Outgoing], None]:
+    async for deletions in pages(tools.pool, sweep, one.delivery.body):
+        with tools.flights.one() as flight:
+            flight.take(deletion.document_id for deletion in deletions)
+            await flight.clear()
+            one.took(deletions)
+            yield [each for deletion in deletions for each in announced(deletion, one.delivery)]

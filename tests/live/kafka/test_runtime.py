@@ -38,6 +38,7 @@ class Effects:
         self.seen: Counter[str] = Counter()
         self.fail_once: dict[str, Exception] = {}
         self.hold: asyncio.Event | None = None
+        self.poison: frozenset[str] = frozenset()
 
     async def take(self, deliveries: Sequence[Delivery[RawEvent]]) -> None:
         if self.hold is not None:
@@ -45,6 +46,8 @@ class Effects:
         for delivery in deliveries:
             if (error := self.fail_once.pop(delivery.body.delivery, None)) is not None:
                 raise error
+            if delivery.body.delivery in self.poison:
+                raise Permanent(Reason.REFUSED_BY_SINK, "no")
             self.seen[delivery.body.delivery] += 1
 
 
@@ -70,8 +73,8 @@ Start = Callable[..., Awaitable[Runtime[Effects]]]
 async def start(bootstrap: str, publisher: Publisher, objects: ObjectStore) -> AsyncIterator[Start]:
     running: list[tuple[Runtime[Any], asyncio.Task[None]]] = []
 
-    async def begin(worker: Worker[Effects]) -> Runtime[Effects]:
-        runtime = Runtime(worker, [bootstrap], publisher, objects, timing=QUICK)
+    async def begin(worker: Worker[Effects], ceiling: int = 500) -> Runtime[Effects]:
+        runtime = Runtime(worker, [bootstrap], publisher, objects, timing=QUICK, ceiling=ceiling)
         running.append((runtime, asyncio.create_task(runtime.run())))
         return runtime
 
@@ -88,9 +91,9 @@ async def start(bootstrap: str, publisher: Publisher, objects: ObjectStore) -> A
         await task
 
 
-async def publish(publisher: Publisher, topic: Topic[RawEvent], names: Iterable[str]) -> None:
+async def publish(publisher: Publisher, topic: Topic[RawEvent], names: Iterable[str], workspace: str = "acme") -> None:
     for name in names:
-        body = raw_event(name, subject=name)
+        body = raw_event(name, subject=name, workspace=workspace)
         await publisher.publish(topic, body, new_envelope(body, id=body.event_id, source="src_a"))
 
 
@@ -169,6 +172,28 @@ async def test_poison_is_buried_whole_and_its_neighbours_pass(
     own = sorted((letter for letter in letters if letter.topic == topic.name), key=lambda letter: letter.offset)
     assert [(letter.reason, letter.value) for letter in own] == [(reason, fields["value"]) for fields, reason in poison]
     assert [(header.name, header.value) for header in own[5].headers][-1] == ("x", None)
+
+
+async def test_a_stopped_workspace_waits_for_a_restart_and_the_others_do_not(
+    start: Start, publisher: Publisher, topic: Topic[RawEvent], bootstrap: str
+) -> None:
+    effects = Effects()
+    bad = [f"bad{number}" for number in range(10)]
+    effects.poison = frozenset(bad)
+    worker = worker_on(topic, effects)
+    runtime = await start(worker, ceiling=3)
+    await publish(publisher, topic, bad)
+    await eventually(lambda: any("workspace acme stopped" in fault for fault in runtime.faults()))
+    good = [f"good{number}" for number in range(10)]
+    await publish(publisher, topic, good, workspace="globex")
+    await eventually(lambda: set(good) <= set(effects.seen))
+    await start.stop(runtime)  # type: ignore[attr-defined]
+    assert not set(bad) & set(effects.seen)
+    effects.poison = frozenset()
+    await start(worker)
+    await eventually(lambda: committed_is(bootstrap, worker.group_id, topic.name, 20))
+    # Three are dead letters; of those again what shared an unfinished batch with the one that was left.
+    assert len(set(bad) & set(effects.seen)) >= 7
 
 
 async def test_whoever_waits_for_what_is_dead_lettered_is_told(

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from gateway.admitting import Admission
 from gateway.recent import Recent
 from infra.postgres.sources import Source
+from infra.redis.rates import Rate
 from schemas.ids import document_id, event_id
 from tests.unit.gateway.conftest import Door, assert_problem, chunks, source
 
@@ -325,3 +327,40 @@ async def test_a_batch_is_bounded_and_counted_by_its_documents(door: Door) -> No
     door.connections.admission.admit = counting  # type: ignore[method-assign]
     await batch(door, *({"source": "src_files", "text": "x"} for _ in range(7)))
     assert sum(counted) == 7
+
+
+async def test_a_batch_that_can_never_be_let_in_is_not_told_to_come_again(door: Door) -> None:
+    door.connections.admission = Admission(Rate(2, 5))
+    response = await batch(door, *({"source": "src_files", "text": f"{n}"} for n in range(7)))
+    assert_problem(response, 422, "invalid_request")
+    assert response.json()["errors"] == [
+        {"pointer": "/documents", "detail": "6 documents are taken at once here, not 7"}
+    ]
+    assert door.log.bodies == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "refused"),
+    [
+        ({"external_id": "a", "idempotency_key": "k"}, {"external_id": "b", "idempotency_key": "k"}, True),
+        (
+            {"external_id": "a", "text": "One.", "idempotency_key": "k"},
+            {"external_id": "a", "idempotency_key": "k"},
+            True,
+        ),
+        ({"external_id": "a", "idempotency_key": "request/1"}, {"external_id": "b"}, True),
+        ({"external_id": "a", "idempotency_key": "k"}, {"external_id": "a", "idempotency_key": "k"}, False),
+        ({"external_id": "a", "idempotency_key": "k"}, {"external_id": "b", "idempotency_key": "l"}, False),
+    ],
+)
+async def test_two_documents_of_a_batch_are_not_accepted_as_one_event(
+    door: Door, first: Any, second: Any, refused: bool
+) -> None:
+    """The second would have no effect: it is the first one's event, delivered again."""
+    base = {"source": "src_files", "text": "Two."}
+    response = await batch(door, base | first, base | second, **{"Idempotency-Key": "request"})
+    body = response.json()
+    assert (response.status_code, body["accepted"], len(door.log.bodies)) == ((207, 1, 1) if refused else (202, 2, 2))
+    if refused:
+        (fault,) = body["items"][1]["problem"]["errors"]
+        assert fault["pointer"] == "/documents/1/idempotency_key"

@@ -234,16 +234,48 @@ async def test_many_children_go_a_page_at_a_time_and_a_crash_goes_on_where_it_st
         await log.say(f"{folder}/{number}", parent=folder)
     removal = log.delivery(folder, deleted=True)
     outgoing = await normalise([removal], log.tools)
-    assert not isinstance(outgoing, Sequence)
-    parts = [versions(await anext(outgoing)) for _ in range(3)]  # type: ignore[call-overload]
+    parts = [versions(await anext(outgoing)) for _ in range(3)]
     assert [len(part) for part in parts] == [1, 3, 3]
-    # The second page was made and perhaps not published when the process died.
+    # The second page was made and perhaps not published when the process died, which ends the handler's work.
+    await outgoing.aclose()  # type: ignore[attr-defined]
     again = versions(await said_by(await normalise([removal], log.tools)))
     repeated = {version.external_id: version.version for version in again if version.external_id != folder}
     assert len(repeated) == 7, "the first page is on the log"
     assert {version.external_id: version.version for version in parts[2]}.items() <= repeated.items()
     log.records += [version for part in parts for version in part] + again
     assert log.present() == {}
+
+
+@pytest.mark.parametrize("failed", [False, True])
+async def test_what_is_removed_is_last_on_the_log_though_its_child_is_still_on_its_way(
+    log: Log, folder: str, *, failed: bool
+) -> None:
+    """Large and small records of a partition, and partitions, are at work at once: compaction keeps the last record."""
+    child = await normalise([log.delivery(f"{folder}/a", parent=folder)], log.tools)
+    (state,) = versions(await anext(child))
+    # Behind the gate, and not acknowledged yet.
+    removal = asyncio.create_task(log.handle([log.delivery(folder, deleted=True)]))
+    done, _ = await asyncio.wait([removal], timeout=1)
+    assert not done
+    if failed:
+        await child.aclose()  # type: ignore[attr-defined]
+    else:
+        assert [each async for each in child] == []
+    assert len(await removal) == 2
+    told = {version.external_id: version for version in log.records}
+    assert (told[f"{folder}/a"].operation, told[f"{folder}/a"].version > state.version) == ("delete", True)
+
+
+async def test_a_users_deletion_follows_what_is_on_its_way(log: Log, folder: str) -> None:
+    """Under another key than the source's own deliveries: the lane orders neither."""
+    first = await normalise([log.delivery(folder, version=5)], log.tools)
+    (state,) = versions(await anext(first))
+    event = raw("generic", operation="delete", subject=folder, after_version=state.version, delivery=uuid4().hex)
+    deletion = asyncio.create_task(log.handle([delivery(event, offset=99, partition=1)]))
+    done, _ = await asyncio.wait([deletion], timeout=1)
+    assert not done
+    assert [each async for each in first] == []
+    assert await deletion == [6]
 
 
 async def test_a_child_that_passes_while_the_removal_is_under_way_is_seen_by_one_of_them(

@@ -10,13 +10,13 @@ from structlog.testing import capture_logs
 
 from infra.errors import Permanent, Transient
 from infra.kafka.codec import Encoded, encode, new_envelope
-from infra.kafka.handling import Ceiling, CeilingReached, Handling
+from infra.kafka.handling import Handling
 from infra.kafka.lane import OVERHEAD, Lane
-from infra.kafka.outcomes import HANDLER_ATTEMPTS
+from infra.kafka.outcomes import HANDLER_ATTEMPTS, Ceiling, CeilingReached
 from infra.kafka.producer import Publisher
 from infra.kafka.retry import Backoff
 from infra.kafka.waiting import waiting
-from infra.kafka.worker import Delivery, Each, Micro, Outgoing, Subscription
+from infra.kafka.worker import Delivery, Each, Micro, Outgoing, Slices, Subscription
 from infra.objects.store import ObjectStore
 from infra.queueing.shares import BULK_BYTES, Deletions
 from infra.telemetry.metrics import REGISTRY
@@ -60,8 +60,9 @@ class Bench:
         self.script: dict[str, list[Exception | asyncio.Event]] = {}
         self.calls: list[list[str]] = []
         self.finished: list[str] = []
+        self.ceiling = Ceiling(ceiling)
         self.handling = Handling(
-            "tested", None, self.publisher, self.objects, ceiling=Ceiling(ceiling), backoff=Backoff(0.001, 0.01)
+            "tested", None, self.publisher, self.objects, ceiling=self.ceiling, backoff=Backoff(0.001, 0.01)
         )
         self.lane = Lane(PARTITION, Subscription(RAW_EVENTS, mode, self.handle), self.handling)
 
@@ -76,6 +77,13 @@ class Bench:
                 await step.wait()
         self.finished.extend(names)
         return []
+
+    def poison(self, count: int, name: str = "bad") -> list[str]:
+        """Return the names of so many records that can never be handled."""
+        names = [f"{name} {number}" for number in range(count)]
+        for each in names:
+            self.script[each] = [Permanent(Reason.REFUSED_BY_SINK, "no") for _ in range(2)]
+        return names
 
     async def offer(
         self, *names: str, key: str | None = None, first: int = 0, workspace: str = "acme", operation: Any = "put"
@@ -247,15 +255,89 @@ async def test_closing_does_not_wait_for_a_dependency(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [Micro(), Each(concurrency=2)])
-async def test_a_burst_of_dead_letters_stops_the_partition(mode: Micro | Each, tmp_path: Path) -> None:
+async def test_a_burst_of_dead_letters_stops_its_workspace(mode: Micro | Each, tmp_path: Path) -> None:
+    """It drains no further, is committed no further, and takes no room, so that the partition can be read past it."""
     bench = Bench(tmp_path, mode, ceiling=3)
-    names = [f"n{number}" for number in range(10)]
-    for name in names:
-        bench.script[name] = [Permanent(Reason.REFUSED_BY_SINK, "no") for _ in range(2)]
-    await bench.offer(*names)
-    await eventually(lambda: isinstance(bench.lane.failure, CeilingReached))
+    bad = bench.poison(10)
+    await bench.offer(*bad)
+    await eventually(lambda: bench.lane.held == 0)
     assert len(bench.publisher.letters()) == 3
     assert (bench.lane.progress.committable or 0) <= 3
+    assert (bench.lane.failure, bench.lane.held_bytes, bench.lane.reads_past) == (None, 0, True)
+    (fault,) = bench.ceiling.faults()
+    assert fault.startswith("workspace acme stopped")
+    await bench.lane.close(1)
+
+
+@pytest.mark.parametrize("mode", [Micro(), Each(concurrency=2)])
+async def test_behind_a_stopped_workspace_the_others_go_on(mode: Micro | Each, tmp_path: Path) -> None:
+    bench = Bench(tmp_path, mode, ceiling=3)
+    bad = bench.poison(10)
+    await bench.offer(*bad)
+    await eventually(lambda: bool(bench.ceiling.faults()))
+    letters, behind = len(bench.publisher.letters()), bench.lane.progress.committable
+    await bench.offer("g1", "g2", first=10, workspace="globex")
+    await bench.offer("more of it", first=12)
+    await bench.offer("g3", first=13, workspace="globex")
+    await eventually(lambda: bench.lane.held == 0)
+    assert {"g1", "g2", "g3"} <= set(bench.finished)
+    # What is good of the stopped workspace waits as well: a later state must not be followed by an older one.
+    assert "more of it" not in bench.finished
+    assert (len(bench.publisher.letters()), bench.lane.progress.committable) == (letters, behind)
+    await bench.lane.close(1)
+
+
+async def test_a_success_of_anybody_ends_the_row(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Micro(records=1), ceiling=3)
+    for round_ in range(4):
+        await bench.offer(*bench.poison(3, f"round {round_}"), first=10 * round_)
+        await eventually(lambda: bench.lane.held == 0)
+        await bench.offer(f"good {round_}", first=10 * round_ + 9, workspace="globex")
+        await eventually(lambda: bench.lane.held == 0)
+    assert len(bench.publisher.letters()) == 12
+    assert (bench.ceiling.faults(), bench.lane.progress.committable) == ([], 40)
+    await bench.lane.close(1)
+
+
+async def test_dead_letters_of_several_workspaces_in_a_row_stop_the_partition(tmp_path: Path) -> None:
+    """No workspace explains them: the fault is the worker's."""
+    bench = Bench(tmp_path, Micro(), ceiling=3)
+    for number in range(10):
+        await bench.offer(*bench.poison(1, f"ws{number}"), first=number, workspace=f"ws{number}")
+    await eventually(lambda: isinstance(bench.lane.failure, CeilingReached))
+    assert len(bench.publisher.letters()) == 4
+    assert bench.ceiling.faults() == []
+    await bench.lane.close(1)
+
+
+async def test_what_stands_behind_a_stopped_workspace_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.kafka.lane.READ_PAST", 20)
+    bench = Bench(tmp_path, Micro(), ceiling=3)
+    await bench.offer(*bench.poison(10))
+    await eventually(lambda: bool(bench.ceiling.faults()))
+    await bench.offer(*(f"g{number}" for number in range(20)), first=10, workspace="globex")
+    await eventually(lambda: isinstance(bench.lane.failure, CeilingReached))
+    await bench.lane.close(1)
+
+
+async def test_work_beside_a_stopped_workspace_is_progress(tmp_path: Path) -> None:
+    """The committed prefix stands still: taken for a hung partition, the process would be killed again and again."""
+    bench = Bench(tmp_path, Micro(), ceiling=3)
+    await bench.offer(*bench.poison(10))
+    await eventually(lambda: bool(bench.ceiling.faults()) and bench.lane.held == 0)
+    gate = asyncio.Event()
+    bench.script["g2"] = [gate]
+    await bench.offer("g1", first=10, workspace="globex")
+    await eventually(lambda: bench.lane.held == 0)
+    await bench.offer("g2", first=11, workspace="globex")
+    await bench.offer("h1", first=12, workspace="initech")
+    bench.lane._advanced_at -= 1_000
+    bench.handling.waited_at -= 1_000
+    await eventually(lambda: "h1" in bench.finished and bench.lane.held == 1)
+    assert bench.lane.idle_s < 900
+    gate.set()
     await bench.lane.close(1)
 
 
@@ -407,3 +489,30 @@ async def test_a_record_that_cannot_be_decoded_is_sorted_too(tmp_path: Path) -> 
     await eventually(lambda: bench.lane.progress.committable == 1)
     assert bench.lane.failure is None
     await bench.lane.close(1)
+
+
+async def test_a_handler_that_publishes_in_parts_ends_before_its_failure_is_waited_for(tmp_path: Path) -> None:
+    """What it holds (a place in a queue, a lock) would else be held until the dependency is back."""
+    bench = Bench(tmp_path, Micro())
+    begun, ended = [], []
+
+    async def parts(deliveries: Sequence[Delivery[RawEvent]], tools: None) -> Slices:
+        async def told() -> Slices:
+            begun.append(len(begun))
+            try:
+                yield [Outgoing(RAW_EVENTS, each.body, cause=each) for each in deliveries]
+            finally:
+                ended.append(len(ended))
+
+        return told()
+
+    bench.handling._backoff = Backoff(3_600, 3_600)
+    lane = Lane(PARTITION, Subscription(RAW_EVENTS, Micro(), parts), bench.handling)
+    bench.publisher.down = True
+    bench.lane, first = lane, bench.lane
+    await bench.offer("a")
+    await eventually(lambda: begun == [0])
+    await eventually(lambda: ended == [0])
+    assert lane.held == 1
+    await lane.close(1)
+    await first.close(1)

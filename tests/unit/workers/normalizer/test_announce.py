@@ -3,8 +3,10 @@
 from schemas.documents import DocumentVersion
 from schemas.receipts import Receipt
 from tests.deliveries import delivery
-from tests.unit.workers.normalizer.arrivals import file, only
-from workers.normalizer.announce import announce
+from tests.unit.workers.normalizer.arrivals import file
+from workers.normalizer.announce import Said, receipt
+from workers.normalizer.decide import decide
+from workers.normalizer.gate import Passed
 from workers.normalizer.normalize import normalize
 from workers.normalizer.parse.parsed import Limits, Parsed
 
@@ -14,9 +16,13 @@ TEXT = "".join(f"Row {number} of a long table of the mill.\n" for number in rang
 def announced(most: int) -> tuple[DocumentVersion, Receipt]:
     event = file("table.txt", TEXT.encode())
     outcome = normalize(event, 7, Parsed(TEXT), Limits(), most=most)
-    *_, last = announce(delivery(event), outcome, frozenset())
-    assert isinstance(last.body, Receipt)
-    return only(outcome), last.body
+    assert isinstance(outcome, tuple)
+    (state,) = outcome
+    decision = decide(state, (0, 7), None)
+    passed = Passed(state, (0, 7), decision.verdict, decision.version, decision.held, None)
+    told = receipt(Said(delivery(event), [passed])).body
+    assert isinstance(told, Receipt)
+    return state.version, told
 
 
 def test_a_text_of_more_chunks_than_are_indexed_is_kept_and_says_what_is_left_out() -> None:

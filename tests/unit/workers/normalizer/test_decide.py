@@ -130,6 +130,26 @@ def test_a_text_that_goes_back_ends_there_on_a_replay_too() -> None:
     assert gate.published[-1] == gate.published[2]
 
 
+@pytest.mark.parametrize("number", [None, 5])
+def test_a_redriven_state_is_published_though_it_was_said_again_meanwhile(number: int | None) -> None:
+    """Its first try ended behind the gate, as a dead letter; what said the same since was not published."""
+    gate = Gate()
+    first = say(number, "A", (0, 10))
+    gate.pass_(first, crash=True)
+    assert gate.pass_(say(number, "A", (0, 20))).verdict is Verdict.UNCHANGED
+    redriven = gate.pass_(first)
+    assert (redriven.verdict, redriven.version) == (Verdict.AGAIN, gate.held.version if gate.held else None)
+    assert sink(gate.published, equal=False) == (redriven.version, "A")
+
+
+def test_a_numbered_state_that_was_passed_by_stays_behind() -> None:
+    gate = Gate()
+    first = say(5, "A", (0, 10))
+    gate.pass_(first)
+    gate.pass_(say(7, "A", (0, 20)))
+    assert gate.pass_(first).verdict is Verdict.SUPERSEDED
+
+
 def test_what_is_said_again_in_its_partition_is_not_published_and_from_another_it_is() -> None:
     gate = Gate()
     first = gate.pass_(say(None, "A", (0, 3)))
