@@ -33,6 +33,8 @@ from workers.normalizer.chunk import cut
 from workers.retriever.store import highest_weight
 
 AT_ONCE = 4
+SHORT_LIVED = httpx.Limits(keepalive_expiry=2)
+"""The gateway closes a connection after five idle seconds: a request must not meet that."""
 SETTLED_S = 300
 THRESHOLDS = (0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8)
 Flags = NDArray[np.float64]
@@ -238,7 +240,9 @@ async def main(arguments: argparse.Namespace) -> None:
     own = await asyncio.to_thread(paragraphs, data / "xquad-en" / "dev.json")
     own = [one for one in own if one.article >= arguments.since]
     headers = {"authorization": f"Bearer {os.environ['MILLRACE_KEY']}"}
-    async with httpx.AsyncClient(base_url=os.environ["MILLRACE_URL"], headers=headers, timeout=120) as client:
+    async with httpx.AsyncClient(
+        base_url=os.environ["MILLRACE_URL"], headers=headers, timeout=120, limits=SHORT_LIVED
+    ) as client:
         rows = await measure(Product(client), own, titles=arguments.titles)
     if arguments.json:
         await asyncio.to_thread(arguments.json.write_text, json.dumps([asdict(row) for row in rows]))
